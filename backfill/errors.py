@@ -1,0 +1,137 @@
+"""Every error that backfill raises, sorted by what the user must do about it.
+
+    BackfillError
+    ├── UsageError          2    call the command otherwise
+    ├── LockedError        11    wait for the other run, or stop it
+    ├── ExportError        65    mend or fetch the export again
+    ├── BugError           70    report it to us
+    ├── StorageError       74    make room, mend the disk or the ledger
+    ├── StoppedError       75    run again, later
+    ├── AccessError        77    mend the secret or the store id
+    ├── SettingsError      78    mend the settings
+    │   └── MappingError   78    mend the mapping: every problem at once
+    └── InterruptedRun  130/143  run again when it suits
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+__all__ = [
+    "AccessError",
+    "BackfillError",
+    "BugError",
+    "ExportError",
+    "InterruptedRun",
+    "LockedError",
+    "MappingError",
+    "MappingProblem",
+    "SettingsError",
+    "StoppedError",
+    "StorageError",
+    "UsageError",
+]
+
+
+class BackfillError(Exception):
+    """What was being done, where, and why it failed, in one message; `hint` says what to do now."""
+
+    exit_status: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def status(self) -> int:
+        """The exit status of a command that ends with this error."""
+        return self.exit_status
+
+
+class UsageError(BackfillError):
+    """The command was called in a way that it does not take."""
+
+    exit_status = 2
+
+
+class LockedError(BackfillError):
+    """Another run holds the ledger; the message names its host, process and start."""
+
+    exit_status = 11
+
+
+class ExportError(BackfillError):
+    """A file of the export can't be read, or changed while it was read."""
+
+    exit_status = 65
+
+
+class BugError(BackfillError):
+    """Numbers that do not balance, or a state that can't be: ours to mend."""
+
+    exit_status = 70
+
+
+class StorageError(BackfillError):
+    """The disk or the ledger failed; sending had stopped before."""
+
+    exit_status = 74
+
+
+class StoppedError(BackfillError):
+    """The API is out of reach, or asks for a long pause: events are left for the next run."""
+
+    exit_status = 75
+
+
+class AccessError(BackfillError):
+    """The secret or the store was refused."""
+
+    exit_status = 77
+
+
+class SettingsError(BackfillError):
+    """A flag, environment variable or setting of the mapping can't be used."""
+
+    exit_status = 78
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MappingProblem:
+    """One mistake in a mapping file, at its place.
+
+    `line` and `column` count from 1; 0 means that the place is not known.
+    """
+
+    line: int
+    column: int
+    message: str = field(compare=False)
+    hint: str = field(default="", compare=False)
+
+    def render(self, file: str) -> str:
+        """`orders.yaml:14:9: no column "emial" in orders.csv; did you mean "email"?`"""
+        place = f"{file}:{self.line}:{self.column}" if self.line else file
+        return f"{place}: {self.message}" + (f"; {self.hint}" if self.hint else "")
+
+
+class MappingError(SettingsError):
+    """All that is wrong with one mapping file; `str()` gives a line for each problem."""
+
+    def __init__(self, file: str, problems: list[MappingProblem]) -> None:
+        self.file = file
+        self.problems = sorted(problems)
+        super().__init__("\n".join(problem.render(file) for problem in self.problems))
+
+
+class InterruptedRun(BackfillError):
+    """SIGINT (130) or SIGTERM (143): what was sent is recorded."""
+
+    def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.signal = signal
+
+    @property
+    def status(self) -> int:
+        return 128 + self.signal

@@ -1,0 +1,42 @@
+"""What was accepted or refused, by store and uniqueId: with it any rerun sends only what is missing.
+
+    open ─→ begin_run ─→ find, record, find, record … ─→ end_run ─→ close     one run, one writing connection
+    read ─→ totals, runs, find ─→ close                               any number of them, also during a run
+
+It holds digests of ids and bodies, the names of events, the API's own words for a refusal, and the runs. It
+holds no secret, and of customers nothing else; only the API's words could quote what they refuse.
+
+The only part that knows the database. Three rules keep it whole:
+
+- One writing connection, ever: the folder's lock sees to it. SQLite before 3.51.3 can corrupt a WAL database
+  when two connections write or checkpoint at the same moment (https://sqlite.org/wal.html#walresetbug).
+  Readers open it read-only, and such a connection can't checkpoint.
+- Nobody but SQLite opens `ledger.db`: closing any other descriptor of a file drops every POSIX lock that this
+  process has on it (https://sqlite.org/howtocorrupt.html, 2.2).
+- A commit is in the operating system's hands when `record` returns, so a kill -9 loses nothing. WAL with
+  synchronous=NORMAL does not wait for the disk: a power cut can lose the last commits. Their events are then
+  sent again, under the same ids; none is lost.
+
+`entries` is what is remembered, `book` the Ledger, `file` its file and folder, `lock` the one run at a time,
+`trouble` what the user reads when the disk fails.
+"""
+
+from __future__ import annotations
+
+from backfill.ledger.book import Ledger
+from backfill.ledger.entries import Entry, RunInfo, RunRecord, Target, Totals, content, key
+from backfill.ledger.file import LEDGER_FILE
+from backfill.ledger.lock import LOCK_FILE
+
+__all__ = [
+    "LEDGER_FILE",
+    "LOCK_FILE",
+    "Entry",
+    "Ledger",
+    "RunInfo",
+    "RunRecord",
+    "Target",
+    "Totals",
+    "content",
+    "key",
+]

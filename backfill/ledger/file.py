@@ -1,0 +1,284 @@
+"""The ledger's file and folder: made whole, opened with care, never moved or mended unasked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from backfill.errors import SettingsError, StorageError
+from backfill.ledger.lock import network_filesystem
+from backfill.ledger.trouble import aside, told, torn
+
+__all__ = ["LEDGER_FILE", "check", "on_network", "open_to_read", "open_to_write", "prepare", "transaction"]
+
+LEDGER_FILE: Final = "ledger.db"
+
+_APPLICATION_ID: Final = int.from_bytes(b"bkfl")
+
+# The version of a ledger is the number of the steps it has been through. A step that was released is never
+# edited. `meta` stays in every version: a release that finds a newer ledger reads there which release is
+# needed, so each new step sets it.
+_SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE targets (
+            id INTEGER PRIMARY KEY, base_url TEXT NOT NULL, store TEXT NOT NULL, UNIQUE (base_url, store))""",
+        "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, target INTEGER NOT NULL REFERENCES targets,
+            mapping TEXT NOT NULL, folder TEXT NOT NULL, release TEXT NOT NULL,
+            host TEXT NOT NULL, pid INTEGER NOT NULL,
+            started INTEGER NOT NULL, finished INTEGER, exit_status INTEGER, summary TEXT,
+            accepted INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
+            first_accepted INTEGER, last_accepted INTEGER)""",
+        # No secondary index and no rowid: 48 bytes an event, and sorted batches touch each page once.
+        """CREATE TABLE events (
+            target INTEGER NOT NULL, key BLOB NOT NULL, content BLOB NOT NULL, name INTEGER NOT NULL,
+            run INTEGER NOT NULL, accepted INTEGER NOT NULL, PRIMARY KEY (target, key)) WITHOUT ROWID""",
+        """CREATE TABLE refusals (
+            target INTEGER NOT NULL, key BLOB NOT NULL, status INTEGER NOT NULL, title TEXT NOT NULL,
+            detail TEXT NOT NULL, PRIMARY KEY (target, key)) WITHOUT ROWID""",
+        """CREATE TABLE identities (
+            target INTEGER NOT NULL, mapping TEXT NOT NULL, fingerprint TEXT NOT NULL,
+            PRIMARY KEY (target, mapping)) WITHOUT ROWID""",
+        # The first release that can use a ledger of this version.
+        "INSERT INTO meta VALUES ('release', '0.1.0')",
+    ),
+)
+
+# Seconds. The writer meets others only while a reader rebuilds the index of a WAL that a killed run left
+# behind.
+_PATIENCE: Final = 5.0
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name.startswith("ledger.") or path.name in {"runs", "lost+found"}
+
+
+def prepare(folder: Path) -> tuple[str, ...]:
+    """Makes the state folder, for its owner's eyes only; gives what there is to warn of."""
+    with told("making the state folder", folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        warnings = list(on_network(folder))
+        me = os.geteuid()
+        # Whoever owns the folder can put links in it. Root's is trusted (mounted volumes are); root may use
+        # any.
+        if me not in (0, found.st_uid) and found.st_uid != 0:
+            raise SettingsError(
+                f"the state folder {folder} belongs to another user (uid {found.st_uid})",
+                hint="Name a folder of your own with --state or BACKFILL_STATE.",
+            )
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            # Only a folder that holds nothing but ours: `--state /tmp` must not close /tmp to everybody.
+            if found.st_uid == me and all(map(_is_ours, folder.iterdir())):
+                folder.chmod(0o700)
+            else:
+                warnings.append(
+                    f"others can list the state folder {folder}, though not read its files: chmod 700"
+                )
+    return tuple(warnings)
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """The one writing connection, to a ledger that is made when there is none; the caller holds the lock."""
+    with told("opening the ledger", path):
+        if not _is_there(path):
+            _create(path)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            path.chmod(0o600)  # SQLite gives -wal and -shm the same
+        # Looked at read-only first: whatever is refused here stays as it was, its -wal too.
+        with contextlib.closing(_connect(path, "mode=ro")) as look:
+            version = _version(look, path)
+            # A clean end leaves the log empty. What a killed run left is as good, but an older copy of the
+            # ledger put under a newer log is torn without any error: see it before sending. (0.1 s for 1 M
+            # events.)
+            if _size(_wal(path)):
+                check(look, path)
+            else:
+                # SQLite reads the missing rest of a last page as zeros.
+                (page,) = look.execute("PRAGMA page_size").fetchone()
+                if _size(path) % page:
+                    raise torn("opening the ledger", path, "its end is cut off")
+        connection = _connect(path, "mode=rw")
+        if version < len(_SCHEMA):
+            try:
+                _upgrade(connection, version)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+
+def open_to_read(path: Path) -> sqlite3.Connection | None:
+    """A connection that can neither write nor checkpoint, or None when there is no ledger."""
+    with told("reading the ledger", path):
+        if not _is_there(path):
+            return None
+        # On a disk that can't be written (a snapshot, a backup) SQLite can't share an index of the log with a
+        # writer, and with an empty log needs none.
+        alone = not os.access(path.parent, os.W_OK) and not _size(_wal(path))
+        connection = _connect(path, "mode=ro&immutable=1" if alone else "mode=ro")
+        try:
+            _version(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def on_network(folder: Path) -> tuple[str, ...]:
+    """What there is to warn of where the folder's disk is another machine's."""
+    kind = network_filesystem(folder)
+    if kind is None:
+        return ()
+    warning = (
+        f"the state folder {folder} is on a network file system ({kind}): its lock may not hold off other "
+        "hosts, and a broken connection can cost the ledger; --state names a folder on a local disk"
+    )
+    return (warning,)
+
+
+def _wal(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a ledger; raises StorageError for one that SQLite would take for new, or follow
+    elsewhere.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        raise StorageError(
+            f"opening the ledger {path}: it is not a regular file",
+            hint="A link to the folder is fine, one in its place is not: move it aside by hand.",
+        )
+    if found.st_size == 0:
+        # Ours is put in place whole, so it is never empty; SQLite would make a new one of it, and drop its
+        # -wal.
+        raise torn("opening the ledger", path, "it is empty")
+    return True
+
+
+def _create(path: Path) -> None:
+    """Puts an empty ledger in place, whole or not at all: a reader never sees half of one."""
+    if _size(_wal(path)):
+        # SQLite would write it over the new ledger, page by page.
+        raise StorageError(
+            f"making the ledger {path}: {_wal(path).name} of another ledger is still there",
+            hint=f"Move {_wal(path).name} aside by hand, to where its {path.name} went.",
+        )
+    for leftover in (_wal(path), path.with_name(path.name + "-shm")):
+        leftover.unlink(missing_ok=True)
+    new = path.with_name(path.name + ".new")
+    for leftover in (new, *(new.with_name(new.name + suffix) for suffix in ("-journal", "-wal", "-shm"))):
+        leftover.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    connection = _connect(new, "mode=rw")
+    try:
+        _upgrade(connection, 0)
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    finally:
+        connection.close()
+    if mode != "wal":
+        raise StorageError(
+            f"making the ledger {path}: this file system can't hold a write-ahead log",
+            hint="Name a folder on a local disk with --state or BACKFILL_STATE.",
+        )
+    new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    # The steps and their record go together: a kill leaves the old version or the new one.
+    with transaction(connection, "BEGIN IMMEDIATE"):
+        for step in _SCHEMA[version:]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(_SCHEMA)}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    """All that is done within is one snapshot, and is kept as a whole or not at all."""
+    # By hand: Python's own transactions begin late, and leave one open when COMMIT fails on a full disk.
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite has rolled back by itself after some errors (full, I/O); what it says then is no news.
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    """A connection that never makes a file; `how` is the query of an SQLite URI."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{how}",
+        uri=True,
+        timeout=_PATIENCE,
+        isolation_level=None,  # transactions are begun and ended by `transaction`
+        check_same_thread=False,  # Ledger._turn lets in one thread at a time
+    )
+    try:
+        connection.execute("PRAGMA temp_store = MEMORY")  # nothing of it in /tmp
+        if how == "mode=rw":
+            connection.execute("PRAGMA synchronous = NORMAL")
+            # 64 MB: all of a ledger of 1 M events, whose digests fall on any of its pages.
+            connection.execute("PRAGMA cache_size = -65536")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB
+        else:
+            connection.execute("PRAGMA query_only = 1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Reads all of it; raises StorageError for one that is torn."""
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise torn("checking the ledger", path, str(verdict))
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The ledger's version; raises StorageError for what is no ledger, SettingsError for one of a newer
+    release.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != _APPLICATION_ID:
+        raise StorageError(f"opening the ledger {path}: it is another program's database", hint=aside(path))
+    if version > len(_SCHEMA):
+        row = connection.execute("SELECT value FROM meta WHERE key = 'release'").fetchone()
+        release = f"release {row[0]} or later" if row else "a later release"
+        raise SettingsError(
+            f"opening the ledger {path}: it was written by a newer release of backfill "
+            f"(version {version} of the ledger, known here up to {len(_SCHEMA)})",
+            hint=f"Install {release} of backfill. The ledger was left as it is.",
+        )
+    return int(version)

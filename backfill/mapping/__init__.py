@@ -1,0 +1,73 @@
+"""The mapping file: what turns an export's rows into events.
+
+`read` gives a Draft with every problem at its line and column; `load` gives the Mapping or raises them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backfill.mapping.findings import Reference
+from backfill.mapping.leaf import Node, Path, Scalar, Value
+from backfill.mapping.load import Draft, load, parse, read
+from backfill.mapping.models import (
+    CsvOptions,
+    Customer,
+    Delivery,
+    Event,
+    GroupBy,
+    HashId,
+    Location,
+    Mapping,
+    Numbers,
+    Source,
+    TemplateId,
+    UniqueId,
+)
+from backfill.mapping.template import Field, Template, TemplateError, parse_template
+from backfill.mapping.words import suggest
+
+__all__ = [
+    "CsvOptions",
+    "Customer",
+    "Delivery",
+    "Draft",
+    "Event",
+    "Field",
+    "GroupBy",
+    "HashId",
+    "Location",
+    "Mapping",
+    "Node",
+    "Numbers",
+    "Path",
+    "Reference",
+    "Scalar",
+    "Source",
+    "Template",
+    "TemplateError",
+    "TemplateId",
+    "UniqueId",
+    "Value",
+    "json_schema",
+    "load",
+    "parse",
+    "parse_template",
+    "read",
+    "reference_markdown",
+    "suggest",
+]
+
+
+def json_schema() -> dict[str, Any]:
+    """The file's JSON Schema, draft 2020-12."""
+    from backfill.mapping import schema
+
+    return schema.json_schema()
+
+
+def reference_markdown() -> str:
+    """The file's keys as Markdown tables."""
+    from backfill.mapping import reference
+
+    return reference.reference_markdown()

@@ -1,0 +1,134 @@
+"""A mapping file → a Mapping, or every problem with it at once."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from backfill.errors import MappingError, MappingProblem, SettingsError
+from backfill.mapping.events import read_events
+from backfill.mapping.findings import Findings, Reference, quoted
+from backfill.mapping.models import Delivery, Event, Mapping, Source
+from backfill.mapping.sources import read_delivery, read_source
+from backfill.mapping.tree import BYTES, Object, Text, Tree, describe
+from backfill.mapping.words import listing, printable, suggest
+
+__all__ = ["Draft", "load", "parse", "read"]
+
+KEYS = ("source", "events", "delivery")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What reading a file came to, however wrong the file is.
+
+    `mapping` is None when there are problems. `source` is what is right of the source, for reading headers,
+    whatever else is wrong.
+    """
+
+    path: pathlib.Path
+    mapping: Mapping | None
+    problems: list[MappingProblem]
+    source: Source | None
+    _references: list[Reference] = field(default_factory=list)
+
+    def references(self) -> list[Reference]:
+        """Every column that the file refers to, in the file's order."""
+        return sorted(self._references, key=lambda reference: (reference.line, reference.column_no))
+
+    def check_columns(
+        self, columns: Sequence[str], nested: Callable[[str], bool], file: str
+    ) -> list[MappingProblem]:
+        """A problem for each column that `file` lacks; `nested` tells whether a dotted path resolves."""
+        known = set(columns)
+        found: dict[tuple[int, int, str], MappingProblem] = {}
+        for reference in self.references():
+            name = reference.column
+            if (name in known and not reference.nested) or ("." in name and nested(name)):
+                continue
+            hint = suggest(name, columns) or f"it has {listing(list(columns))}"
+            message = f"no column {quoted(name)} in {file}"
+            if name in known:
+                message = f"no nested column {quoted(name)} in {file}"
+                hint = f'in SQL the column of that name is written "{name}", in double quotes'
+            problem = MappingProblem(reference.line, reference.column_no, message, hint)
+            found.setdefault((reference.line, reference.column_no, name), problem)
+        return _shown(list(found.values()))
+
+
+def load(path: pathlib.Path) -> Mapping:
+    """The mapping in a file. Raises MappingError with every problem in it."""
+    draft = read(path)
+    if draft.mapping is None:
+        raise MappingError(str(path), draft.problems)
+    return draft.mapping
+
+
+def read(path: pathlib.Path) -> Draft:
+    """A file's draft. Raises SettingsError when there is no file to read."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"can't read the mapping {path}: {error.strerror or error}") from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if len(raw) <= BYTES or error.start < BYTES - 4:
+            line = raw.count(b"\n", 0, error.start) + 1
+            column = (
+                len(raw[raw.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8", "replace")) + 1
+            )
+            problem = MappingProblem(line, column, "this is not UTF-8", "save the file as UTF-8")
+            return Draft(path, None, [problem], None)
+        text = raw.decode("utf-8", "replace")
+    return parse(text, path)
+
+
+def parse(text: str, path: pathlib.Path | str = "mapping.yaml") -> Draft:
+    """A text's draft."""
+    from backfill.mapping.document import read_tree
+
+    path = pathlib.Path(path)
+    tree, problems = read_tree(text.removeprefix("\ufeff"))
+    if tree is None or (isinstance(tree, Text) and tree.value is None):
+        return Draft(path, None, _shown(problems) or [_empty()], None)
+    findings = Findings(list(problems))
+    source, events, delivery = _parts(findings, tree)
+    mapping = None
+    if not findings.problems and source is not None:
+        whole = Mapping(path=path, source=source, events=events, delivery=delivery or Delivery())
+        mapping = whole.with_positions(findings.positions)
+    return Draft(path, mapping, _shown(findings.problems), source, findings.references)
+
+
+def _shown(problems: list[MappingProblem]) -> list[MappingProblem]:
+    return sorted(
+        replace(problem, message=printable(problem.message), hint=printable(problem.hint))
+        for problem in problems
+    )
+
+
+def _empty() -> MappingProblem:
+    return MappingProblem(1, 1, "this mapping is empty", "`backfill init EXPORT` drafts one")
+
+
+def _parts(findings: Findings, tree: Tree) -> tuple[Source | None, list[Event], Delivery | None]:
+    findings.seen((), tree)
+    if not isinstance(tree, Object):
+        findings.wrong(tree, f"a mapping is an object with source and events, not {describe(tree)}")
+        return None, [], None
+    findings.closed(tree, "the mapping", KEYS)
+    parts = {key: entry.value for key, entry in tree.entries.items()}
+    for key, hint in (
+        ("source", "as in source: {files: orders.csv}"),
+        ("events", "as in - eventName: Order Placed"),
+    ):
+        if key not in parts:
+            findings.wrong(tree, f"{key} is missing", hint)
+    source = read_source(findings, parts["source"]) if "source" in parts else None
+    grouped = isinstance(inner := parts.get("source"), Object) and "group_by" in inner.entries
+    events = read_events(findings, parts["events"], grouped=grouped) if "events" in parts else []
+    delivery = read_delivery(findings, parts["delivery"]) if "delivery" in parts else None
+    return source, events, delivery

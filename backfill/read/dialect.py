@@ -1,0 +1,245 @@
+"""How a CSV file is written: encoding, separator, quote, header, found by looking at its first bytes."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Protocol
+
+__all__ = ["HEAD_BYTES", "CsvSettings", "Dialect", "Utf8Stream", "sniff"]
+
+# Enough to see the habits of a file; small enough that sniffing 10,000 files stays quick.
+HEAD_BYTES = 256 * 1024
+SEPARATORS = ",;\t|"
+BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Never part of valid UTF-8, so that a byte which did not decode is found again behind any encoding.
+UNDECODABLE = b"\xff"
+DATA_LIKE = re.compile(r"[-+]?[\d.,]*\d%?|[^@\s]+@[^@\s]+\.\w+|\d{4}-\d\d-\d\d.*|\d\d?[/.]\d\d?[/.]\d{2,4}.*")
+
+
+class CsvSettings(Protocol):
+    """What the mapping's `source.csv` declares; None is 'find it by looking'."""
+
+    @property
+    def separator(self) -> str | None: ...
+    @property
+    def quote(self) -> str | None: ...
+    @property
+    def encoding(self) -> str | None: ...
+    @property
+    def header(self) -> bool | None: ...
+    @property
+    def columns(self) -> Sequence[str] | None: ...
+    @property
+    def skip_lines(self) -> int | None: ...
+    @property
+    def comment(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one CSV file is written. `columns` are its names, as the header has them or as declared."""
+
+    encoding: str
+    separator: str
+    quote: str
+    header: bool
+    skip_lines: int
+    columns: tuple[str, ...]
+    comment: str = ""
+
+    def __str__(self) -> str:
+        names = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}
+        words = [self.encoding, names.get(self.separator, repr(self.separator)), f"quote {self.quote or 'none'}"]
+        words.append("header" if self.header else "no header")
+        if self.skip_lines:
+            words.append(f"{self.skip_lines} lines before it")
+        return ", ".join(words)
+
+
+def sniff(head: bytes, whole: bool, settings: CsvSettings) -> Dialect | None:
+    """The dialect that `head`, the first bytes of a file, shows; `whole` says that there are no more.
+
+    None when there is no row to see. What `settings` declares is taken as it is.
+    """
+    encoding = settings.encoding or _encoding(head, whole)
+    text = _text(head, encoding)
+    if not whole:
+        text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
+    lines = text.splitlines(keepends=True)[settings.skip_lines or 0 :]
+    if settings.comment:
+        lines = [line for line in lines if not line.startswith(settings.comment)]
+    if not any(line.strip() for line in lines):
+        return None
+    quote = settings.quote if settings.quote is not None else _quote(lines)
+    separator = settings.separator or _separator(lines, quote)
+    rows = _rows(lines, separator, quote)
+    skip = settings.skip_lines if settings.skip_lines is not None else _preamble(rows)
+    body = [cells for line, cells in rows if settings.skip_lines is not None or line >= skip]
+    header = settings.header
+    if header is None:
+        header = settings.columns is None and not _is_data(body)
+    columns = tuple(settings.columns or (body[0] if header else [f"column_{i + 1}" for i in range(len(body[0]))]))
+    return Dialect(encoding, separator, quote, header, skip, columns, settings.comment or "")
+
+
+def rename(dialect: Dialect, columns: Sequence[str]) -> Dialect:
+    return replace(dialect, columns=tuple(columns))
+
+
+class Utf8Stream(io.RawIOBase):
+    """A byte stream in another encoding, as UTF-8. Bytes that do not decode become UNDECODABLE."""
+
+    def __init__(self, raw: BinaryIO, encoding: str) -> None:
+        self._raw = raw
+        self._decoder = None if is_utf8(encoding) else codecs.getincrementaldecoder(encoding)("backfill-undecodable")
+        self._start = True
+        self._done = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """About `size` bytes; empty only at the end."""
+        while not self._done:
+            data = self._raw.read(size)
+            self._done = not data
+            if self._decoder is not None:
+                text = self._decoder.decode(data, final=not data)
+                if self._start:
+                    text = text.removeprefix("\ufeff")
+                data = text.encode("utf-8", "surrogateescape")
+            elif self._start:
+                data = data.removeprefix(codecs.BOM_UTF8)
+            if data:
+                self._start = False
+                return data
+        return b""
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    # surrogateescape writes U+DCFF back as the byte 0xFF.
+    return "\udcff", error.end
+
+
+codecs.register_error("backfill-undecodable", _mark)
+
+
+def _encoding(head: bytes, whole: bool) -> str:
+    for bom, name in BOMS:
+        if head.startswith(bom):
+            return name
+    if len(head) >= 4 and b"\0" in head:
+        even, odd = head[0::2].count(0), head[1::2].count(0)
+        if odd > len(head) * 0.2 > 8 * even or even > len(head) * 0.2 > 8 * odd:
+            return "utf-16-le" if odd > even else "utf-16-be"
+    bad, good, at = 0, 0, 0
+    view = head
+    while bad < 200:
+        try:
+            good += sum(1 for byte in view.decode("utf-8") if ord(byte) > 127)
+            break
+        except UnicodeDecodeError as error:
+            if not whole and at + error.start > len(head) - 4:
+                break  # a character cut by the end of the head
+            good += sum(1 for byte in view[: error.start].decode("utf-8") if ord(byte) > 127)
+            bad += 1
+            at += error.end
+            view = view[error.end :]
+    if bad <= good:
+        # Also a UTF-8 file with some bytes that are not: they cost their rows, not the file's other letters.
+        return "utf-8"
+    from charset_normalizer import from_bytes
+
+    # cp1252 first: it is what spreadsheets write; the others only when it can't be that.
+    candidates = ["cp1252", "shift_jis", "cp932", "gb18030", "euc_jp", "euc_kr", "big5", "cp1250", "cp1251", "iso8859_15"]
+    best = from_bytes(head[:65536], cp_isolation=candidates).best()
+    return codecs.lookup(best.encoding).name if best else "cp1252"
+
+
+def _text(head: bytes, encoding: str) -> str:
+    text = head.decode(encoding, "replace")
+    return text.removeprefix("\ufeff")
+
+
+def _quote(lines: list[str]) -> str:
+    sample = "".join(lines[:200])
+    if '"' in sample:
+        return '"'
+    single = len(re.findall(r"(?:^|[,;\t|])'[^'\n]*'(?=[,;\t|\r\n]|$)", sample, re.MULTILINE))
+    return "'" if single >= max(2, len(lines[:200]) // 2) else '"'
+
+
+def _rows(lines: list[str], separator: str, quote: str) -> list[tuple[int, list[str]]]:
+    """The first rows as (number of lines before it, cells), blank ones left out."""
+    reader = csv.reader(iter(lines), delimiter=separator, **quoting(quote))
+    rows: list[tuple[int, list[str]]] = []
+    before = 0
+    try:
+        for cells in reader:
+            if cells:
+                rows.append((before, cells))
+            before = reader.line_num
+            if len(rows) >= 200:
+                break
+    except csv.Error:
+        pass  # the head may end inside a quote
+    return rows or [(0, [""])]
+
+
+def quoting(quote: str) -> dict[str, object]:
+    """`csv.reader`'s arguments for a quote character, '' for none."""
+    return {"quotechar": quote, "quoting": csv.QUOTE_MINIMAL} if quote else {"quoting": csv.QUOTE_NONE}
+
+
+def _separator(lines: list[str], quote: str) -> str:
+    def score(separator: str) -> tuple[float, int]:
+        counts = Counter(len(cells) for _, cells in _rows(lines, separator, quote))
+        width, rows = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
+        return (rows / counts.total() if width > 1 else 0.0, width)
+
+    return max(SEPARATORS, key=score)
+
+
+def _preamble(rows: list[tuple[int, list[str]]]) -> int:
+    """Lines before the header: rows of one text only, above rows that all have the same number of columns, over 1."""
+    widths = Counter(len(cells) for _, cells in rows)
+    width, share = widths.most_common(1)[0]
+    if width < 2 or share < len(rows) / 2:
+        return 0
+    for line, cells in rows[:25]:
+        if sum(1 for cell in cells if cell.strip()) > 1 or len(cells) == width:
+            return line
+    return 0
+
+
+def _is_data(rows: list[list[str]]) -> bool:
+    """Whether the first row looks like the rows below it, not like names."""
+    first, rest = rows[0], rows[1:20]
+    if not rest or any(not cell for cell in first):
+        return False
+    return any(
+        DATA_LIKE.fullmatch(cell) and all(len(row) > i and (not row[i] or DATA_LIKE.fullmatch(row[i])) for row in rest)
+        for i, cell in enumerate(first)
+    )

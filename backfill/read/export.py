@@ -1,0 +1,219 @@
+"""An export as a whole: its files, their dialects, the columns of them all, and the chunks of its rows."""
+
+from __future__ import annotations
+
+import codecs
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import polars as pl
+
+from backfill.errors import ExportError, SettingsError
+from backfill.read.dialect import HEAD_BYTES, CsvSettings, Dialect, Utf8Stream, rename, sniff
+from backfill.read.files import ExportFile, Fingerprint, Format, find_files, fingerprint, open_bytes
+from backfill.read.records import read_records
+from backfill.read.repaired import REPORT_COLUMNS, unescape
+from backfill.read.typed import merge, read_batches, schema_of
+from backfill.records import FILE, ROW, Chunk, Rejection
+
+__all__ = ["Export", "OpenedFile", "SourceSettings", "open_export"]
+
+
+class SourceSettings(Protocol):
+    """What `open_export` needs of a mapping's source."""
+
+    @property
+    def files(self) -> Sequence[str]: ...
+    @property
+    def format(self) -> Format | None: ...
+    @property
+    def csv(self) -> CsvSettings: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """A file whose columns are known; `dialect` for CSV; `repaired` for a rejected.csv that comes back."""
+
+    file: ExportFile
+    schema: dict[str, pl.DataType]
+    fingerprint: Fingerprint | None
+    dialect: Dialect | None = None
+    repaired: bool = False
+    duplicates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Export:
+    """The files of an export.
+
+    `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `notes` say what
+    is odd about the files, in words for the user.
+    """
+
+    files: list[OpenedFile]
+    schema: dict[str, pl.DataType]
+    null_values: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
+
+    def name(self, position: int) -> str:
+        return self.files[position].file.name
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows, in the order of files and rows. Raises ExportError for a file that changed or can't be read."""
+        for opened in self.files:
+            self._same(opened)
+            try:
+                yield from self._delimited(opened) if opened.dialect else self._typed(opened)
+            except (OSError, EOFError, zlib.error) as error:
+                raise ExportError(f"{opened.file.name}: can't be read: {error}", hint="fetch it again") from error
+            self._same(opened)
+
+    def _same(self, opened: OpenedFile) -> None:
+        if opened.fingerprint and fingerprint(opened.file) != opened.fingerprint:
+            raise ExportError(
+                f"{opened.file.name}: changed while it was read",
+                hint="run again when nothing writes to it any more; what was sent is recorded",
+            )
+
+    def _delimited(self, opened: OpenedFile) -> Iterator[Chunk]:
+        dialect = opened.dialect
+        assert dialect is not None
+        with open_bytes(opened.file) as raw:
+            for records in read_records(_utf8(raw, dialect), dialect, opened.file.name):
+                frame = records.frame.rename(dict(zip(records.frame.columns, dialect.columns, strict=True)))
+                if opened.repaired:
+                    frame = unescape(frame.drop(REPORT_COLUMNS))
+                if self.null_values:
+                    frame = frame.select(pl.when(~pl.all().is_in(list(self.null_values))).then(pl.all()))
+                bad = [Rejection(opened.file.position, r.line, r.problem, r.detail) for r in records.bad]
+                yield self._chunk(opened, frame, records.lines, bad)
+
+    def _typed(self, opened: OpenedFile) -> Iterator[Chunk]:
+        for batch in read_batches(opened.file, opened.schema):
+            bad = [Rejection(opened.file.position, row, "not_json", detail) for row, detail in batch.bad]
+            yield self._chunk(opened, batch.frame, batch.rows, bad)
+
+    def _chunk(self, opened: OpenedFile, frame: pl.DataFrame, rows: pl.Series, bad: list[Rejection]) -> Chunk:
+        hive = [pl.lit(value).alias(key) for key, value in opened.file.hive if opened.dialect]
+        frame = frame.with_columns(hive)
+        columns = [_as(frame, name, dtype) for name, dtype in self.schema.items()]
+        place = [pl.lit(opened.file.position, dtype=pl.UInt32).alias(FILE), rows.alias(ROW)]
+        return Chunk(frame.select(*columns, *place) if frame.width else frame, bad)
+
+
+def _as(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Expr:
+    if name not in frame.columns:
+        return pl.lit(None, dtype=dtype).alias(name)
+    return pl.col(name) if frame.schema[name] == dtype else pl.col(name).cast(dtype)
+
+
+def open_export(source: SourceSettings, base: Path) -> Export:
+    """Find the export's files and read their headers.
+
+    `base` is the mapping's folder. Raises ExportError (65) for what can't be read, and when no file has a row.
+    """
+    _check_settings(source.csv)
+    files = find_files(source.files, base, source.format)
+    opened: list[OpenedFile] = []
+    notes: list[str] = []
+    for file in files:
+        one = _open(file, source.csv)
+        if one is None:
+            if len(files) == 1:
+                raise ExportError(f"{file.name}: is empty: no header, no row", hint="export it again")
+            notes.append(f"{file.name}: is empty; it was passed over")
+        else:
+            opened.append(one)
+    if not opened:
+        raise ExportError(f"all {len(files)} files are empty", hint="export them again")
+    schema: dict[str, pl.DataType] = {}
+    for one in opened:
+        mine = {name: dtype for name, dtype in one.schema.items() if not one.repaired or name not in REPORT_COLUMNS}
+        notes += _differences(one, mine, schema, opened[0]) if schema else []
+        schema = merge(schema, mine)
+    notes += [
+        f'{one.file.name}: "{name}" stands more than once in the header; a later one is called "{name} (2)"'
+        for one in opened
+        for name in one.duplicates
+    ]
+    return Export(opened, schema, getattr(source.csv, "null_values", ()), notes)
+
+
+def _open(file: ExportFile, csv: CsvSettings) -> OpenedFile | None:
+    mark = fingerprint(file)
+    if file.format != "csv":
+        if mark and mark.size == 0:
+            return None
+        return OpenedFile(file, _no_place(file, schema_of(file)), mark)
+    try:
+        with open_bytes(file) as raw:
+            head = raw.read(HEAD_BYTES)
+            whole = len(head) < HEAD_BYTES
+    except (OSError, EOFError, zlib.error) as error:
+        raise ExportError(f"{file.name}: can't be read: {error}", hint="fetch it again") from error
+    dialect = sniff(head, whole, csv)
+    if dialect is None:
+        return None
+    names, duplicates = _unique(dialect.columns)
+    dialect = rename(dialect, names)
+    repaired = len(names) > len(REPORT_COLUMNS) and names[-len(REPORT_COLUMNS) :] == REPORT_COLUMNS
+    schema: dict[str, pl.DataType] = {name: pl.String() for name in [*names, *dict(file.hive)]}
+    return OpenedFile(file, _no_place(file, schema), mark, dialect, repaired, duplicates)
+
+
+def _utf8(raw: BinaryIO, dialect: Dialect) -> BinaryIO:
+    return Utf8Stream(raw, dialect.encoding)  # type: ignore[return-value]  # RawIOBase is all that is used of it
+
+
+def _unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names without duplicates or blanks, and which were duplicates."""
+    seen: Counter[str] = Counter()
+    unique: list[str] = []
+    for i, name in enumerate(names, 1):
+        base = name if name.strip() else f"column_{i}"
+        seen[base] += 1
+        unique.append(base if seen[base] == 1 else f"{base} ({seen[base]})")
+    return tuple(unique), tuple(name for name, count in seen.items() if count > 1)
+
+
+def _no_place(file: ExportFile, schema: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
+    if FILE in schema or ROW in schema:
+        raise ExportError(f"{file.name}: columns can't be called {FILE} or {ROW}", hint="rename them in the export")
+    return schema
+
+
+def _differences(
+    one: OpenedFile, mine: dict[str, pl.DataType], schema: dict[str, pl.DataType], first: OpenedFile
+) -> list[str]:
+    notes = []
+    if missing := [name for name in schema if name not in mine]:
+        notes.append(f"{one.file.name}: has no {_list(missing)}, which {first.file.name} or another file has: empty there")
+    if more := [name for name in mine if name not in schema]:
+        notes.append(f"{one.file.name}: has {_list(more)}, which {first.file.name} has not")
+    types = [name for name in mine if name in schema and mine[name] != schema[name]]
+    if types:
+        notes.append(f"{one.file.name}: {_list(types)} of another type than in {first.file.name}")
+    return notes
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(f'"{name}"' for name in names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _check_settings(csv: CsvSettings) -> None:
+    for key in ("separator", "quote"):
+        value = getattr(csv, key)
+        if value and (len(value) != 1 or ord(value) > 127):
+            raise SettingsError(f"source.csv.{key}: {value!r} is not one ASCII character")
+    if csv.encoding:
+        try:
+            codecs.lookup(csv.encoding)
+        except LookupError as error:
+            raise SettingsError(
+                f"source.csv.encoding: no encoding {csv.encoding!r} is known", hint="such as utf-8, cp1252, shift_jis"
+            ) from error

@@ -1,0 +1,99 @@
+"""What the stages hand to each other: plain frozen data, drawn in the order of its way.
+
+files → read ─Chunk→ shape ─Shaped→ (ledger: drop the delivered) → pack ─Request→ send ─Outcome→ ledger → report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+__all__ = ["FILE", "ROW", "Chunk", "Events", "Outcome", "Refusal", "Rejection", "Request"]
+
+# Columns that `read` adds to each frame. No export has a colon-led name by chance; `read` refuses one that does.
+FILE = ":file"
+ROW = ":row"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row or an event that can't be sent, and why.
+
+    `file` is the position of the file in the export, `row` the physical line (CSV, NDJSON) or the row number
+    (other formats), both as `read` counts them; `column` and `value` are the offending cell, where it is one cell.
+    """
+
+    file: int
+    row: int
+    problem: str
+    detail: str
+    column: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some thousands of rows of the export, in the export's order.
+
+    `frame` has the export's columns and FILE (UInt32, position of the file) and ROW (UInt64, counted from 1).
+    `unreadable` are the rows that could not be read, whose text is in `detail`.
+    """
+
+    frame: pl.DataFrame
+    unreadable: Sequence[Rejection] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events that are ready to be sent: columns of one length, an event at each index.
+
+    `bodies` are JSON texts in UTF-8; `keys` are the ledger's digests of the ids (16 bytes), `contents` its digests of
+    the bodies (16 bytes); `names` are the eventNames; `files` and `rows` are where the event comes from.
+    """
+
+    bodies: Sequence[bytes]
+    ids: Sequence[str]
+    keys: Sequence[bytes]
+    contents: Sequence[bytes]
+    names: Sequence[str]
+    files: Sequence[int]
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The events `start` to `stop` (exclusive) of `events`, to be sent together."""
+
+    events: Events
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The API's own words for an event that it will not take (`status` is the HTTP status, 202 for a bulk answer)."""
+
+    status: int
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the events of one request ended; every index of the request is in exactly one of the three.
+
+    `accepted`: the API's 202. `refused`: its 400, 413 or 422. `pending`: not sent, or not known to have arrived.
+    """
+
+    events: Events
+    accepted: Sequence[int] = ()
+    refused: Sequence[tuple[int, Refusal]] = ()
+    pending: Sequence[int] = ()

@@ -1,0 +1,145 @@
+"""The two endpoints: who may write, how often, and what becomes of the events.
+
+The checks, in order: secret (401, 403), store (404), rate (429), media type (415), body (400).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from backfill.sandbox.answers import Answer, accepted, problem
+from backfill.sandbox.journal import Journal
+from backfill.sandbox.judge import Json, Malformed, Refused, Taken, events_of, judge, parse, sizes_of
+from backfill.sandbox.limit import Bucket
+from backfill.sandbox.options import Options
+from backfill.sandbox.store import Batch
+from backfill.sandbox.tally import Tally
+
+# How many bad events of a bulk its problem details name.
+_MAX_NAMED = 5
+
+
+class Api:
+    """Judges requests as the API does and keeps what it takes."""
+
+    def __init__(self, options: Options, journal: Journal) -> None:
+        self._options = options
+        self._journal = journal
+        self.tally = Tally()
+        self.buckets: dict[str, Bucket] = {}
+
+    def reset(self) -> None:
+        """Forget the counts and fill the buckets."""
+        self.tally = Tally()
+        self.buckets = {}
+
+    async def answer(self, request: web.Request, body: bytes) -> Answer:
+        """The answer to one POST whose body has been read; its events are kept before this returns."""
+        path = request.path
+        if refusal := self._refusal(request, path):
+            return refusal
+        try:
+            document = parse(body)
+            if path.endswith("/bulk"):
+                return await self._bulk(request, events_of(document), sizes_of(body))
+        except Malformed as error:
+            self.tally.reason(str(error))
+            return problem(400, str(error), path)
+        return await self._single(request, document, len(body))
+
+    def _refusal(self, request: web.Request, path: str) -> Answer | None:
+        """Why the request is refused whatever its body is, if it is."""
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        known = self._options.secrets
+        if scheme.lower() != "bearer" or not secret.strip():
+            return self._refuse(401, "the Authorization header is not 'Bearer <secret>'", path)
+        if secret in self._options.forbidden:
+            return self._refuse(403, "the secret lacks the scope customer_events_write", path)
+        if known is not None and secret not in known:
+            return self._refuse(401, "the secret is not known", path)
+        store = request.match_info["store"]
+        if self._options.stores is not None and store not in self._options.stores:
+            return self._refuse(404, "the store is not known", path)
+        now = time.monotonic()
+        bucket = self.buckets.get(store)
+        if bucket is None:
+            bucket = self.buckets[store] = Bucket(self._options.rate, now)
+        if wait := bucket.take(now):
+            detail = f"more than {self._options.rate:g} requests a second for this store"
+            return self._refuse(429, detail, path, {"Retry-After": str(math.ceil(wait))})
+        if request.content_type != "application/json" or "Content-Type" not in request.headers:
+            return self._refuse(415, "the Content-Type is not application/json", path)
+        if "Content-Encoding" in request.headers:
+            return self._refuse(415, "no Content-Encoding is documented", path)
+        return None
+
+    def _refuse(self, status: int, detail: str, path: str, headers: dict[str, str] | None = None) -> Answer:
+        self.tally.reason(detail)
+        if status == 401:
+            headers = {"WWW-Authenticate": "Bearer"}
+        return problem(status, detail, path, headers)
+
+    async def _single(self, request: web.Request, event: Json, size: int) -> Answer:
+        # One event is the whole body, so that its size is that of the body, blanks and escapes included.
+        verdict = judge(event, size)
+        if isinstance(verdict, Refused):
+            self._count([verdict])
+            return problem(400, str(verdict), request.path)
+        await self._keep(request, [verdict])
+        return accepted()
+
+    async def _bulk(
+        self, request: web.Request, events: Sequence[Json], sizes: Sequence[int] | None
+    ) -> Answer:
+        verdicts = [judge(event, sizes[i] if sizes else 0) for i, event in enumerate(events)]
+        good = [verdict for verdict in verdicts if isinstance(verdict, Taken)]
+        bad = [(i, verdict) for i, verdict in enumerate(verdicts) if isinstance(verdict, Refused)]
+        self._count([verdict for _, verdict in bad])
+        if self._options.bulk_body:
+            return accepted(_results(verdicts, await self._keep(request, good)))
+        if not bad:
+            await self._keep(request, good)
+            return accepted()
+        if self._options.bulk_400_partial:
+            await self._keep(request, good)
+        else:
+            self.tally.held_back += len(good)
+        named = "; ".join(f"events[{i}]: {verdict}" for i, verdict in bad[:_MAX_NAMED])
+        return problem(400, f"{len(bad)} of {len(verdicts)} events are invalid: {named}", request.path)
+
+    def _count(self, refused: Sequence[Refused]) -> None:
+        self.tally.refused += len(refused)
+        for verdict in refused:
+            for reason in verdict.reasons:
+                self.tally.reason(reason)
+
+    async def _keep(self, request: web.Request, events: Sequence[Taken]) -> list[int]:
+        return (
+            await self._journal.add(Batch(request.match_info["store"], time.time(), events)) if events else []
+        )
+
+
+def _results(verdicts: Sequence[Taken | Refused], seqs: Sequence[int]) -> dict[str, Any]:
+    """The older body of a bulk's 202: a verdict an event, in request order; duplicates are queued too."""
+    left = iter(seqs)
+    events: list[dict[str, Any]] = []
+    for index, verdict in enumerate(verdicts):
+        if isinstance(verdict, Taken):
+            event_id = f"{next(left):024x}"
+            events.append(
+                {"index": index, "status": "queued", "eventId": event_id, "eventName": verdict.name}
+            )
+        else:
+            event = {"index": index, "status": "rejected", "eventName": verdict.name, "error": str(verdict)}
+            events.append(event)
+    return {
+        "total": len(verdicts),
+        "accepted": len(seqs),
+        "rejected": len(verdicts) - len(seqs),
+        "events": events,
+    }

@@ -1,0 +1,298 @@
+"""What the sandbox keeps: every event it took, in order of arrival, duplicates too, in SQLite."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+from backfill.sandbox.judge import Json, Taken, is_unset
+
+# Marks the file as a sandbox's, so that no other database is written to by mistake ("bfsb").
+_APPLICATION_ID = 0x62667362
+_VERSION = 1
+_PAGE = 1000
+
+_SCHEMA = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    store TEXT NOT NULL,
+    unique_id TEXT,
+    name TEXT NOT NULL,
+    duplicate INTEGER NOT NULL,
+    differs INTEGER NOT NULL,
+    dropped INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE UNIQUE INDEX first_of_id ON events (store, unique_id) WHERE duplicate = 0 AND unique_id IS NOT NULL;
+"""
+
+
+class StoreError(OSError):
+    """The database cannot be used; the message says which file and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One event that was answered with 202 (or would have been, had the answer not been lost).
+
+    seq: 1, 2, ... in order of arrival. at: Unix seconds of arrival. timestamp: its own, or that of arrival.
+    event: as the API keeps it, numbers as JavaScript reads them, without the values in `data` that count as
+    unset. dropped: those values.
+    duplicate: the store had this uniqueId before, so the API drops it without a word.
+    differs: it is a duplicate whose content is not that of the first.
+    """
+
+    seq: int
+    at: float
+    store: str
+    unique_id: str | None
+    name: str
+    timestamp: str
+    duplicate: bool
+    differs: bool
+    event: dict[str, Any]
+    dropped: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events of one request to one store, with the Unix seconds of its arrival."""
+
+    store: str
+    at: float
+    events: Sequence[Taken]
+
+
+@dataclass
+class Counts:
+    """Events in the store: `stored` kept, `duplicates` dropped, `differing` of these with other content."""
+
+    stored: int = 0
+    duplicates: int = 0
+    differing: int = 0
+    dropped_values: int = 0
+    ids: int = 0
+
+
+class Store:
+    """The events of all stores. Safe to use from any thread; a call blocks for as long as SQLite takes."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open or create the database; StoreError when it is none, or another program's."""
+        self._path = path
+        # One connection under one lock serves the writer and the readers, in memory and on disk alike.
+        self._lock = threading.RLock()
+        self.counts = Counts()
+        self.names: Counter[str] = Counter()
+        if path is not None and not path.exists():
+            # The events name customers: the file is for its owner's eyes, whatever the umask says.
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            except OSError as error:
+                raise StoreError(f"cannot create the sandbox's database {path}: {error.strerror}") from error
+        try:
+            self._db = sqlite3.connect(
+                path if path is not None else ":memory:", isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot open the sandbox's database {path}: {error}") from error
+        try:
+            self._prepare()
+            self._recount()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise StoreError(f"cannot use {path} as the sandbox's database: {error}") from error
+        except StoreError:
+            self._db.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database; what was added stays in the file."""
+        with self._lock:
+            self._db.close()
+
+    def add(self, batches: Sequence[Batch]) -> list[list[int]]:
+        """Keep all events of all batches in one commit; the seq of each, in order. Raises StoreError.
+
+        The commit reaches the operating system before this returns: kill -9 loses nothing, a power cut may.
+        """
+        with self._lock:
+            try:
+                with self._transaction():
+                    kept = [[self._add(batch, event) for event in batch.events] for batch in batches]
+            except sqlite3.Error as error:
+                raise StoreError(f"the sandbox's database takes no more events: {error}") from error
+            for batch, rows in zip(batches, kept, strict=True):
+                for event, (_, duplicate, differs) in zip(batch.events, rows, strict=True):
+                    self._count(event.name, event.unique_id is not None, duplicate, differs, event.dropped)
+            return [[seq for seq, _, _ in rows] for rows in kept]
+
+    def events(
+        self,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        store: str | None = None,
+        event_name: str | None = None,
+        duplicates: bool | None = None,
+    ) -> Iterator[Stored]:
+        """Events with seq > `after` in order of arrival; `duplicates` False: without, True: only them."""
+        left = limit
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(left, _PAGE)
+            with self._lock:
+                rows = self._db.execute(_SELECT, (after, store, event_name, duplicates, size)).fetchall()
+            yield from map(_stored, rows)
+            if len(rows) < size:
+                return
+            after = rows[-1][0]
+            left = None if left is None else left - size
+
+    def last(self, count: int) -> list[Stored]:
+        """The newest `count` events, newest first."""
+        with self._lock:
+            rows = self._db.execute(
+                f"SELECT {_COLUMNS} FROM events ORDER BY seq DESC LIMIT ?",  # noqa: S608 - constants only
+                (count,),
+            ).fetchall()
+        return [_stored(row) for row in rows]
+
+    def ids(self, store: str | None = None) -> set[str]:
+        """The distinct uniqueIds that were taken, in one store or in all."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT DISTINCT unique_id FROM events"
+                " WHERE duplicate = 0 AND unique_id IS NOT NULL AND (?1 IS NULL OR store = ?1)",
+                (store,),
+            ).fetchall()
+        return {row[0] for row in rows}
+
+    def tally(self) -> tuple[Counts, dict[str, int]]:
+        """The counts now, and the stored events by name."""
+        with self._lock:
+            return Counts(**vars(self.counts)), dict(self.names)
+
+    def reset(self) -> None:
+        """Forget every event."""
+        with self._lock:
+            with self._transaction():
+                self._db.execute("DELETE FROM events")
+            self._recount()
+
+    def _add(self, batch: Batch, event: Taken) -> tuple[int, bool, bool]:
+        """Insert one event: its seq, whether it is a duplicate, and whether its content differs."""
+        row = [batch.at, batch.store, event.unique_id, event.name, 0, 0, event.dropped, event.digest]
+        row.append(event.body.decode("utf-8"))
+        # Most ids are new: to insert first and look only on a conflict is one statement for each event.
+        cursor = self._db.execute(f"{_INSERT} ON CONFLICT DO NOTHING", row)
+        duplicate = cursor.rowcount == 0
+        differs = False
+        if duplicate:
+            (first,) = self._db.execute(
+                "SELECT digest FROM events"
+                " WHERE store = ? AND unique_id = ? AND duplicate = 0 AND unique_id IS NOT NULL",
+                (batch.store, event.unique_id),
+            ).fetchone()
+            differs = first != event.digest
+            row[4:6] = 1, int(differs)
+            cursor = self._db.execute(_INSERT, row)
+        return cast(int, cursor.lastrowid), duplicate, differs
+
+    def _count(
+        self, name: str, has_id: bool, duplicate: bool, differs: bool, dropped: int, n: int = 1
+    ) -> None:
+        if duplicate:
+            self.counts.duplicates += n
+            self.counts.differing += n * differs
+            return
+        self.counts.stored += n
+        self.counts.ids += n * has_id
+        self.counts.dropped_values += dropped
+        self.names[name] += n
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of the block or none of it: of a request that is half kept, any answer would be a lie."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA busy_timeout = 5000")
+        found = self._db.execute("PRAGMA application_id").fetchone()[0]
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        empty = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+        if not empty and found != _APPLICATION_ID:
+            raise StoreError(
+                f"{self._path} is a database of another program; give the sandbox a file of its own"
+            )
+        if not empty and version != _VERSION:
+            raise StoreError(
+                f"{self._path} was written by another release of the sandbox; delete it to start anew"
+            )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        if empty:
+            self._db.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+                f" PRAGMA user_version = {_VERSION}; COMMIT;"
+            )
+
+    def _recount(self) -> None:
+        self.counts, self.names = Counts(), Counter()
+        groups = self._db.execute(
+            "SELECT name, unique_id IS NOT NULL, duplicate, differs, sum(dropped), count(*)"
+            " FROM events GROUP BY 1, 2, 3, 4"
+        )
+        for name, has_id, duplicate, differs, dropped, n in groups:
+            self._count(name, has_id, duplicate, differs, dropped, n)
+
+
+_COLUMNS = "seq, at, store, unique_id, name, duplicate, differs, body"
+_SELECT = (
+    f"SELECT {_COLUMNS} FROM events WHERE seq > ?1 AND (?2 IS NULL OR store = ?2)"  # noqa: S608 - constants
+    " AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR duplicate = ?4) ORDER BY seq LIMIT ?5"
+)
+_INSERT = (
+    "INSERT INTO events (at, store, unique_id, name, duplicate, differs, dropped, digest, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    seq, at, store, unique_id, name, duplicate, differs, body = row
+    event: dict[str, Any] = orjson.loads(body)
+    dropped: dict[str, Json] = {}
+    if "data" in event:
+        dropped = {key: value for key, value in event["data"].items() if is_unset(value)}
+        event["data"] = {key: value for key, value in event["data"].items() if key not in dropped}
+    arrival = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Stored(
+        seq=seq,
+        at=at,
+        store=store,
+        unique_id=unique_id,
+        name=name,
+        timestamp=event.get("eventTimestamp", arrival),
+        duplicate=bool(duplicate),
+        differs=bool(differs),
+        event=event,
+        dropped=dropped,
+    )

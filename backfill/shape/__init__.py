@@ -1,0 +1,35 @@
+"""Rows → events: a mapping is compiled once to Polars expressions, which make the JSON of each row's events."""
+
+from backfill.shape.columns import Columns
+from backfill.shape.problems import PROBLEMS, Advice, advice
+from backfill.shape.shaper import (
+    EVENT,
+    HEAD,
+    ID,
+    KEY,
+    NAME,
+    TAIL,
+    TIME,
+    Notice,
+    Shaped,
+    Shaper,
+    compile_shaper,
+)
+
+__all__ = [
+    "EVENT",
+    "HEAD",
+    "ID",
+    "KEY",
+    "NAME",
+    "PROBLEMS",
+    "TAIL",
+    "TIME",
+    "Advice",
+    "Columns",
+    "Notice",
+    "Shaped",
+    "Shaper",
+    "advice",
+    "compile_shaper",
+]

@@ -1,0 +1,69 @@
+"""Emails and phone numbers as the API takes them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import polars as pl
+
+from backfill.shape.texts import Let
+
+__all__ = ["valid_email", "valid_phone"]
+
+# RFC 5321 without quoted local parts and address literals, which no shop's customer has: at most 64 characters before
+# the @, labels of up to 63, a name of at least two labels, 254 in all.
+EMAIL = (
+    r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
+)
+EMAIL_LENGTH = 254
+LOCAL_PART = r"^[^@]{1,64}@"
+
+# The North American plan: area and exchange codes begin with 2 to 9, area codes have no 9 in the middle.
+NANP = r"^(?:\+?1)?([2-9][0-8][0-9][2-9][0-9]{6})$"
+NANP_REGIONS = frozenset({"US", "CA", "PR"})
+PUNCTUATION = r"[\s().\-\u00a0]+"
+
+
+def valid_email(text: pl.Expr) -> pl.Expr:
+    """The email without the spaces around it; null where it is none."""
+    text = text.str.strip_chars()
+    # The local part is measured by its own pattern: a counted repetition in EMAIL would make it ten times slower.
+    fine = text.str.contains(EMAIL) & text.str.contains(LOCAL_PART) & (text.str.len_bytes() <= EMAIL_LENGTH)
+    return pl.when(fine).then(text)
+
+
+def valid_phone(text: pl.Expr, region: str | None, let: Let) -> pl.Expr:
+    """The number in E.164; null where it is none. `region` (ISO 3166-1) is that of numbers without a country code.
+
+    North American numbers, most of what is read, go by their structure in Polars (100 ns); all others through
+    libphonenumber (40 µs), each distinct one once.
+    """
+    digits = let(text.str.replace_all(PUNCTUATION, ""))
+    plus = digits.str.starts_with("+")
+    american = digits.str.starts_with("+1") | (~plus if region in NANP_REGIONS else pl.lit(False))
+    fast = let(pl.concat_str([pl.lit("+1"), digits.str.extract(NANP, 1)]))
+    # Letters (an extension, a name for digits) and national prefixes are libphonenumber's business, so that a number
+    # which fails here is asked there.
+    rest = pl.when(~american | (fast.is_null() & text.str.contains(r"[A-Za-z/;#*]|^\s*(?:\+|00|011)"))).then(text)
+    slow = rest.map_batches(lambda series: _parse_all(series, region), return_dtype=pl.String)
+    return pl.when(american & fast.is_not_null()).then(fast).otherwise(slow)
+
+
+def _parse_all(series: pl.Series, region: str | None) -> pl.Series:
+    if series.null_count() == len(series):
+        return pl.Series(series.name, [None] * len(series), dtype=pl.String)
+    return pl.Series(series.name, [None if text is None else _parse(text, region) for text in series], dtype=pl.String)
+
+
+@lru_cache(maxsize=100_000)
+def _parse(text: str, region: str | None) -> str | None:
+    import phonenumbers
+
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_valid_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

@@ -1,0 +1,234 @@
+"""One event of a mapping → expressions for its id, its time, its JSON, and the checks that it must pass."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from backfill import api
+from backfill.errors import MappingProblem
+from backfill.identity import canonical, sha256_digits
+from backfill.mapping import Event, HashId, Mapping, Node, Path, Value
+from backfill.shape.columns import Columns
+from backfill.shape.convert import Target
+from backfill.shape.layers import Layers
+from backfill.shape.leaf import Check, Leaf, Leaves, label
+from backfill.shape.sql import SqlError, read_sql, type_of
+from backfill.shape.texts import as_text, json_object
+
+__all__ = ["EventPlan", "compile_event", "compile_where"]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlan:
+    """What makes one of the mapping's events from each row.
+
+    The JSON is `head`, the id as JSON, `tail`: an id with `occurrence` is known only when the whole export is.
+    `digits` marks an `id` that is the digits of a hash, to which `prefix` and a twin's number are still to come.
+    """
+
+    index: int
+    where: pl.Expr | None
+    numbers: list[pl.Expr]
+    layers: Layers
+    name: pl.Expr
+    id: pl.Expr
+    time: pl.Expr
+    head: pl.Expr
+    tail: pl.Expr
+    checks: list[Check]
+
+
+def compile_event(
+    mapping: Mapping,
+    index: int,
+    columns: Columns,
+    aggregated: dict[Path, str],
+    group_checks: list[Check],
+    now: datetime,
+    hashed: list[str],
+) -> tuple[EventPlan, list[MappingProblem]]:
+    """The plan of event `index`, and what is wrong with it over these columns.
+
+    `aggregated` and `group_checks` come from grouping; `now` is when the run began: later times are refused;
+    `hashed` are the columns that `"*"` means.
+    """
+    event = mapping.events[index]
+    at: Path = ("events", index)
+    leaves = Leaves(mapping, columns, aggregated=aggregated, checks=list(group_checks))
+    where = compile_where(leaves, (*at, "where"), event.where)
+    name = leaves.leaf((*at, "eventName"), event.eventName, Target("string"))
+    time = leaves.leaf((*at, "eventTimestamp"), event.eventTimestamp, Target("time"))
+    customer = _customer(leaves, event, at)
+    value = _optional(leaves, (*at, "value"), event.value, "number")
+    currency = _optional(leaves, (*at, "valueCurrency"), event.valueCurrency, "currency")
+    data = _data(leaves, event, at)
+    identity = _identity(leaves, event, at, hashed)
+
+    no_text = pl.lit("")
+    stamp = as_text(time.value, time.dtype)
+    leaves.check("missing_name", "eventName", _empty(name) & ~_failed(leaves, "eventName"), no_text)
+    missing_time = time.value.is_null() & ~_failed(leaves, "eventTimestamp")
+    leaves.check("missing_time", "eventTimestamp", missing_time, no_text)
+    leaves.check("time_in_future", "eventTimestamp", time.value > pl.lit(now), stamp)
+    if value is not None:
+        lacks = value.value.is_not_null() & (currency.value.is_null() if currency else pl.lit(True))  # noqa: FBT003
+        leaves.check("value_without_currency", "value", lacks, value.json, "notice")
+    leaves.check("missing_id", "uniqueId", identity.is_null(), no_text)
+    if not isinstance(event.uniqueId, HashId):
+        leaves.check("id_too_long", "uniqueId", identity.str.len_chars() > api.UNIQUE_ID_CHARACTERS, identity)
+
+    head = pl.concat_str([pl.lit('{"eventName":'), name.json])
+    members = [("eventTimestamp", time.json)]
+    members += [(key, leaf.json) for key, leaf in (("value", value), ("valueCurrency", currency)) if leaf]
+    members += [("customer", customer), ("data", data)]
+    rest = json_object(members, leaves.layers.let).str.strip_prefix("{")
+    tail = leaves.layers.let(pl.concat_str([pl.lit(","), rest]))
+    head = leaves.layers.let(head)
+    size = head.str.len_bytes() + tail.str.len_bytes() + (api.UNIQUE_ID_CHARACTERS * 6 + 20)
+    leaves.check("event_too_large", "", size > api.EVENT_BYTES, size.cast(pl.String))
+    plan = EventPlan(
+        index, where, leaves.numbers(), leaves.layers, name.value, identity, time.value, head, tail, leaves.checks
+    )
+    return plan, leaves.problems
+
+
+def compile_where(leaves: Leaves, path: Path, where: str | None) -> pl.Expr | None:
+    """The rows for which the SQL holds; a row whose text is no number where one is wanted passes, for its check."""
+    if where is None:
+        return None
+    if path in leaves.aggregated:
+        return pl.col(leaves.aggregated[path]).fill_null(False)  # noqa: FBT003 (Polars' own form)
+    sql = read_sql(where, leaves.columns, wants_number=False)
+    try:
+        dtype = type_of(sql, leaves.columns)
+    except SqlError as error:
+        leaves.problem(path, f"this SQL does not fit the columns: {error}", "CAST a text column first")
+        return None
+    if dtype != pl.Boolean:
+        leaves.problem(path, f"this SQL gives {dtype}, where true or false is needed", "compare it with something")
+        return None
+    holds = sql.expression().fill_null(False)  # noqa: FBT003 (Polars' own form)
+    for name in sql.numbers:
+        text = pl.col(name)
+        holds |= text.is_not_null() & leaves.number_column(path, name).is_null()
+    return holds
+
+
+def _optional(leaves: Leaves, path: Path, value: Value | None, kind: str) -> Leaf | None:
+    return None if value is None else leaves.leaf(path, value, Target(kind))
+
+
+def _customer(leaves: Leaves, event: Event, at: Path) -> pl.Expr:
+    kinds = {"email": "email", "phoneNumber": "phone"}
+    path: Path = (*at, "customer")
+    members: list[tuple[str, pl.Expr]] = []
+    identifiers: list[pl.Expr] = []
+    for key in api.CUSTOMER_TEXTS:
+        leaf = _optional(leaves, (*path, key), getattr(event.customer, key), kinds.get(key, "string"))
+        if leaf is None:
+            continue
+        members.append((key, leaf.json))
+        if key in api.IDENTIFIERS:
+            identifiers.append(leaf.value.is_null() | (leaf.value == ""))
+    if identifiers:
+        leaves.check("no_identifier", "customer", pl.all_horizontal(identifiers), pl.lit(""))
+    members.append(("location", _location(leaves, event, path)))
+    fields = [
+        (key, leaves.leaf((*path, "customFields", key), value, Target("own")).json)
+        for key, value in event.customer.customFields.items()
+    ]
+    members.append(("customFields", json_object(sorted(fields, key=lambda field: field[0]), leaves.layers.let)))
+    return leaves.layers.let(json_object(members, leaves.layers.let))
+
+
+def _location(leaves: Leaves, event: Event, path: Path) -> pl.Expr:
+    kinds = {"countryCode": "country", "ianaTimeZoneName": "time_zone"}
+    members = []
+    for key in (*api.LOCATION_TEXTS, *api.LOCATION_NUMBERS):
+        value = getattr(event.customer.location, key)
+        if value is not None:
+            bound = api.LOCATION_NUMBERS.get(key)
+            target = Target(kinds.get(key, "string") if bound is None else "number", bound=bound)
+            members.append((key, leaves.leaf((*path, "location", key), value, target).json))
+    return leaves.layers.let(json_object(members, leaves.layers.let))
+
+
+def _data(leaves: Leaves, event: Event, at: Path) -> pl.Expr:
+    members: list[tuple[str, pl.Expr]] = []
+    # Keys in one order whatever the mapping's: moving a line in it must not make every delivered event 'changed'.
+    for key, value in sorted(event.data.items()):
+        path: Path = (*at, "data", key)
+        leaf = leaves.leaf(path, value, Target("own"))
+        members.append((key, leaf.json))
+        if value.const is None and (leaf.dtype == pl.String or leaf.dtype.is_numeric()):
+            unset = leaf.value == ("" if leaf.dtype == pl.String else 0)
+            leaves.check("unset", label(path), unset, as_text(leaf.value, leaf.dtype), "notice")
+    if len(members) > api.DATA_PROPERTIES - 1:
+        count = pl.sum_horizontal(text.is_not_null() for _, text in members)
+        leaves.check("too_many_properties", "data", count > api.DATA_PROPERTIES - 1, count.cast(pl.String))
+    members.append(("$extra", extra(leaves, (*at, "data", "$extra"), event.extra)))
+    return leaves.layers.let(json_object(members, leaves.layers.let))
+
+
+def extra(leaves: Leaves, path: Path, node: Node) -> pl.Expr:
+    """What `$extra` holds, as JSON text: values, objects, lists; null when nothing is left of it."""
+    if isinstance(node, Value):
+        if path in leaves.aggregated:
+            return pl.col(leaves.aggregated[path])
+        leaf = leaves.leaf(path, node, Target("own"))
+        json_text = leaves.layers.let(leaf.json)
+        long = (json_text.str.len_bytes() > api.TEXT_BYTES) & json_text.map_batches(_has_long, return_dtype=pl.Boolean)
+        leaves.check("text_too_long", label(path), long, json_text)
+        return json_text
+    if isinstance(node, list):
+        items = [extra(leaves, (*path, i), item).fill_null("null") for i, item in enumerate(node)]
+        return pl.concat_str([pl.lit("["), pl.concat_str(items, separator=","), pl.lit("]")]) if items else pl.lit("[]")
+    members = [(key, extra(leaves, (*path, key), item)) for key, item in sorted(node.items())]
+    return leaves.layers.let(json_object(members, leaves.layers.let))
+
+
+def _has_long(texts: pl.Series) -> pl.Series:
+    return pl.Series(
+        texts.name,
+        [text is not None and len(text) * 4 > api.TEXT_BYTES and _longest(json.loads(text)) > api.TEXT_BYTES for text in texts],
+        dtype=pl.Boolean,
+    )
+
+
+def _longest(value: object) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, dict):
+        return max((max(_longest(key), _longest(item)) for key, item in value.items()), default=0)
+    return max((_longest(item) for item in value), default=0) if isinstance(value, list) else 0
+
+
+def _identity(leaves: Leaves, event: Event, at: Path, hashed: list[str]) -> pl.Expr:
+    """The id, or for a hash its digits."""
+    path: Path = (*at, "uniqueId")
+    if not isinstance(event.uniqueId, HashId):
+        return leaves.layers.let(leaves.text(path, event.uniqueId.template)[0])
+    names = hashed if event.uniqueId.hash == "*" else event.uniqueId.hash
+    texts = []
+    for name in names:
+        found = leaves.columns.find(name)
+        if found is None:
+            leaves.problem((*path, "hash"), f'no column "{name}"')
+        else:
+            texts.append((name, as_text(*found)))
+    row = leaves.layers.let(canonical(texts))
+    return leaves.layers.let(row.map_batches(sha256_digits, return_dtype=pl.String))
+
+
+def _empty(leaf: Leaf) -> pl.Expr:
+    return leaf.value.is_null() | (leaf.value == "")
+
+
+def _failed(leaves: Leaves, name: str) -> pl.Expr:
+    """Whether a check of this field failed already: a time that is wrong is not one that is missing."""
+    flags = [check.bad for check in leaves.checks if check.field == name]
+    return pl.any_horizontal(flags) if flags else pl.lit(False)  # noqa: FBT003 (Polars' own form)

@@ -1,0 +1,171 @@
+"""group_by: the rows of a group → one row with their first values, aggregates and lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from backfill.mapping import Event, Mapping, Node, Path, Value
+from backfill.records import FILE, ROW, Chunk
+from backfill.shape.columns import Columns
+from backfill.shape.event import extra
+from backfill.shape.layers import Layers
+from backfill.shape.leaf import Check, Leaves
+from backfill.shape.sql import SqlError, read_sql, type_of
+from backfill.shape.texts import as_text
+
+__all__ = ["GROUP", "Grouping", "adjacent", "compile_grouping"]
+
+GROUP = ":group"
+KEY = ":key"
+
+
+@dataclass
+class Grouping:
+    """How rows become groups. `aggregated` names the column that stands for a path's aggregate or collect."""
+
+    keys: list[str]
+    aggregated: dict[Path, str] = field(default_factory=dict)
+    checks: dict[int, list[Check]] = field(default_factory=dict)
+    schema: dict[str, pl.DataType] = field(default_factory=dict)
+    numbers: list[pl.Expr] = field(default_factory=list)
+    layers: Layers = field(default_factory=Layers)
+    aggregates: list[pl.Expr] = field(default_factory=list)
+
+    def apply(self, rows: pl.DataFrame, plain: list[str]) -> pl.DataFrame:
+        """One row for each GROUP of `rows`: `plain` columns, aggregates, KEY, and FILE and ROW of its first row."""
+        rows = self.layers.apply(rows.with_columns(self.numbers))
+        first = [pl.col(name).drop_nulls().first() for name in plain]
+        place = [pl.col(FILE).first(), pl.col(ROW).first(), pl.col(KEY).first()]
+        return rows.group_by(GROUP, maintain_order=True).agg(*first, *self.aggregates, *place)
+
+
+def adjacent(chunks: Iterable[Chunk], columns: Columns, keys: list[str]) -> Iterator[Chunk]:
+    """The chunks cut so that no group is in two of them; rows get GROUP (a number in the chunk) and KEY (a text).
+
+    The last group of each chunk waits for the next, because its rows may go on there.
+    """
+    carried: pl.DataFrame | None = None
+    texts = []
+    for name in keys:
+        found = columns.find(name)
+        assert found is not None
+        texts.append(as_text(*found))
+    key = pl.concat_str(
+        [pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text]) for text in texts]
+    ).alias(KEY)
+    for chunk in chunks:
+        if not chunk.frame.height:
+            yield chunk
+            continue
+        frame = chunk.frame.with_columns(key)
+        if carried is not None:
+            frame = pl.concat([carried.drop(GROUP), frame])
+        frame = frame.with_columns(pl.col(KEY).rle_id().alias(GROUP))
+        last = frame[GROUP][-1]
+        carried = frame.filter(pl.col(GROUP) == last)
+        yield Chunk(frame.filter(pl.col(GROUP) != last), chunk.unreadable)
+    if carried is not None:
+        yield Chunk(carried)
+
+
+def compile_grouping(mapping: Mapping, columns: Columns) -> tuple[Grouping, Leaves]:
+    """The grouping of a mapping with group_by, and the Leaves that hold what is wrong with it."""
+    assert mapping.source.group_by is not None
+    grouping = Grouping(list(mapping.source.group_by.columns))
+    leaves = Leaves(mapping, columns)
+    for name in grouping.keys:
+        if columns.find(name) is None:
+            leaves.problem(("source", "group_by"), f'no column "{name}"')
+    for index, event in enumerate(mapping.events):
+        first = len(leaves.checks)
+        for path, value in _values(event, index):
+            if isinstance(value, str) or value.sql is not None:
+                _sql(grouping, leaves, path, value)
+            elif value.collect is not None:
+                _collect(grouping, leaves, path, value.collect)
+        grouping.checks[index] = [_lift(grouping, check) for check in leaves.checks[first:]]
+        grouping.checks[index].append(
+            Check("missing_group", "group_by", pl.col(KEY).is_null(), pl.lit(""), ", ".join(grouping.keys))
+        )
+    grouping.numbers = leaves.numbers()
+    grouping.layers = leaves.layers
+    return grouping, leaves
+
+
+def _sql(grouping: Grouping, leaves: Leaves, path: Path, value: Value | str) -> None:
+    """Only aggregates are made here: other SQL is over the group's first values, as any plain column is."""
+    text = value if isinstance(value, str) else value.sql
+    assert text is not None
+    number = isinstance(value, Value) and (value.type in ("number", "integer") or path[-1] == "value")
+    sql = read_sql(text, leaves.columns, wants_number=number)
+    if not sql.aggregate:
+        return
+    name = f":aggregate{len(grouping.aggregates)}"
+    try:
+        dtype = type_of(sql, leaves.columns)
+        schema = {**leaves.columns.schema, **{f":number:{column}": pl.Float64() for column in sql.numbers}}
+        frame = pl.DataFrame(schema={**schema, GROUP: pl.UInt32()})
+        dtype = frame.group_by(GROUP).agg(sql.expression().alias(name)).schema[name]
+    except (SqlError, pl.exceptions.PolarsError) as error:
+        reason = str(error).strip().splitlines()[0]
+        leaves.problem(path, f"this SQL does not fit the columns: {reason}", "CAST a text column first")
+        return
+    if isinstance(dtype, pl.List):
+        leaves.problem(path, "this SQL gives a value for each row of the group", "put columns in an aggregate: FIRST(…)")
+        return
+    for column in sql.numbers:
+        leaves.number_column(path, column)
+    grouping.aggregates.append(sql.expression().alias(name))
+    grouping.aggregated[path] = name
+    grouping.schema[name] = dtype
+
+
+def _collect(grouping: Grouping, leaves: Leaves, path: Path, item: dict[str, Node]) -> None:
+    name = f":aggregate{len(grouping.aggregates)}"
+    text = leaves.layers.let(extra(leaves, (*path, "collect"), item))
+    listed = pl.concat_str([pl.lit("["), text.drop_nulls().str.join(","), pl.lit("]")])
+    grouping.aggregates.append(pl.when(text.is_not_null().any()).then(listed).alias(name))
+    grouping.aggregated[path] = name
+    grouping.schema[name] = pl.String()
+
+
+def _lift(grouping: Grouping, check: Check) -> Check:
+    """A check on rows → one on groups: bad where a row is, shown by the first such row."""
+    bad, shown = f":bad{len(grouping.aggregates)}", f":shown{len(grouping.aggregates)}"
+    grouping.aggregates.append(check.bad.any().alias(bad))
+    grouping.aggregates.append(check.shown.filter(check.bad).first().cast(pl.String).alias(shown))
+    grouping.schema[bad], grouping.schema[shown] = pl.Boolean(), pl.String()
+    return Check(check.code, check.field, pl.col(bad), pl.col(shown), check.column, check.severity)
+
+
+def _values(event: Event, index: int) -> Iterator[tuple[Path, Value | str]]:
+    """Every value of an event with its path, nested ones too; `where` as its text."""
+    at: Path = ("events", index)
+    if event.where is not None:
+        yield (*at, "where"), event.where
+    for key in ("eventName", "eventTimestamp", "value", "valueCurrency"):
+        yield from _inside((*at, key), getattr(event, key))
+    customer = event.customer
+    for key in ("id", "email", "phoneNumber", "firstName", "lastName"):
+        yield from _inside((*at, "customer", key), getattr(customer, key))
+    for key in type(customer.location).model_fields:
+        yield from _inside((*at, "customer", "location", key), getattr(customer.location, key))
+    yield from _inside((*at, "customer", "customFields"), dict(customer.customFields))
+    yield from _inside((*at, "data"), dict(event.data))
+    yield from _inside((*at, "data", "$extra"), dict(event.extra))
+
+
+def _inside(path: Path, node: Node | None) -> Iterator[tuple[Path, Value]]:
+    if isinstance(node, Value):
+        yield path, node
+        yield from _inside((*path, "default"), node.default)
+        yield from _inside((*path, "otherwise"), node.otherwise)
+    elif isinstance(node, dict):
+        for key, item in node.items():
+            yield from _inside((*path, key), item)
+    elif isinstance(node, list):
+        for i, item in enumerate(node):
+            yield from _inside((*path, i), item)

@@ -1,0 +1,245 @@
+"""One value of a mapping → its expression, its JSON, and the checks on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import polars as pl
+
+from backfill.errors import MappingProblem
+from backfill.mapping import Mapping, Path, Value, parse_template, suggest
+from backfill.shape.columns import Columns
+from backfill.shape.convert import Converted, Numerals, Target, convert, parse_number
+from backfill.shape.layers import Layers
+from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
+from backfill.shape.texts import as_json, as_text
+from backfill.shape.times import Zone
+
+__all__ = ["Check", "Leaf", "Leaves"]
+
+Severity = Literal["reject", "omit", "notice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that can be wrong with a row.
+
+    `bad` is the column that says for which rows it is, `shown` the offending value as text. A `reject` stops the
+    event, an `omit` leaves a key out and is counted, a `notice` is counted only.
+    """
+
+    code: str
+    field: str
+    bad: pl.Expr
+    shown: pl.Expr
+    column: str
+    severity: Severity = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A compiled value: `value` of `dtype`, null where there is none; `json` is its JSON text."""
+
+    value: pl.Expr
+    dtype: pl.DataType
+    json: pl.Expr
+
+
+@dataclass
+class Leaves:
+    """Compiles values against the export's columns; gathers layers, checks, and problems with the mapping itself.
+
+    `aggregated` holds, under group_by, what stands for an aggregate's SQL or a collect at a path.
+    """
+
+    mapping: Mapping
+    columns: Columns
+    layers: Layers = field(default_factory=Layers)
+    checks: list[Check] = field(default_factory=list)
+    problems: list[MappingProblem] = field(default_factory=list)
+    aggregated: dict[Path, str] = field(default_factory=dict)
+    _numbers: dict[str, pl.Expr] = field(default_factory=dict)
+
+    def leaf(self, path: Path, value: Value, target: Target) -> Leaf:
+        """Compile one value for a field. A problem with the mapping gives a leaf that is always null."""
+        raw, dtype, column = self._raw(path, value, wants_number=target.kind in ("number", "integer"))
+        shown = as_text(raw, dtype)
+        unmapped: pl.Expr | None = None
+        if value.map is not None:
+            raw, dtype, unmapped = self._map(value, raw, dtype)
+        target = self._options(value, target)
+        done = convert(raw, dtype, target, self.layers.let)
+        if isinstance(done, str):
+            self.problem(path, done, "give another column, or convert it with sql:")
+            return self._nothing()
+        severity: Severity = "omit" if self._omits(value, target) else "reject"
+        result = self.layers.let(done.value)
+        bad = []
+        for code, wrong in done.problems:
+            bad.append(self._check(path, code, wrong, shown, column, severity))
+        if bad:
+            # Some conversions notice what is wrong beside their value; a wrong value is no value.
+            result = self.layers.let(pl.when(~pl.any_horizontal(bad)).then(result))
+        if unmapped is not None:
+            result = self._otherwise(path, value, target, result, unmapped, shown, column, severity)
+            missing = raw.is_null() & ~unmapped
+        else:
+            missing = _blank(raw, dtype)
+        if value.default is not None:
+            result = self._instead(path + ("default",), value.default, target, result, missing, done)
+        if value.required:
+            self._check(path, "missing", result.is_null() & missing, shown, column, "reject")
+        return self._encode(done, result)
+
+    def problem(self, path: Path, message: str, hint: str = "") -> None:
+        line, column = self.mapping.position(path)
+        self.problems.append(MappingProblem(line, column, message, hint))
+
+    def check(self, code: str, name: str, bad: pl.Expr, shown: pl.Expr, severity: Severity = "reject") -> None:
+        """A check that is not a single value's."""
+        self.checks.append(Check(code, name, self.layers.let(bad.fill_null(False)), shown, "", severity))
+
+    def number_column(self, path: Path, name: str) -> pl.Expr:
+        """The text column `name` as numbers, for SQL, under NUMBER_PREFIX; a text that is none is a check."""
+        found = self.columns.find(name)
+        assert found is not None
+        if name not in self._numbers:
+            parsed = parse_number(found[0], self._numerals())
+            self._numbers[name] = parsed.alias(NUMBER_PREFIX + name)
+        wrong = found[0].is_not_null() & parse_number(found[0], self._numerals()).is_null()
+        self._check(path, "not_a_number", wrong, found[0], name, "reject")
+        return self._numbers[name]
+
+    def numbers(self) -> list[pl.Expr]:
+        """The NUMBER_PREFIX columns that SQL needs, to be added to a frame before all else."""
+        return list(self._numbers.values())
+
+    def text(self, path: Path, template: str) -> tuple[pl.Expr, str]:
+        """A template's text, null when any of its columns is null or empty; and the columns' names."""
+        parts: list[pl.Expr] = []
+        for part in parse_template(template).parts:
+            if isinstance(part, str):
+                parts.append(pl.lit(part))
+            else:
+                raw, dtype = self._column(path, part.name)
+                text = as_text(raw, dtype)
+                parts.append(pl.when(text != "").then(text) if dtype == pl.String else text)
+        return pl.concat_str(parts), ", ".join(parse_template(template).columns)
+
+    def _raw(self, path: Path, value: Value, *, wants_number: bool) -> tuple[pl.Expr, pl.DataType, str]:
+        if path in self.aggregated:
+            name = self.aggregated[path]
+            return pl.col(name), self.columns.schema[name], ""
+        if value.column is not None:
+            raw, dtype = self._column(path, value.column)
+            return raw, dtype, value.column
+        if value.template is not None:
+            text, names = self.text(path, value.template)
+            return self.layers.let(text), pl.String(), names
+        if value.sql is not None:
+            return self._sql(path, value, wants_number or value.type in ("number", "integer"))
+        const = pl.lit(value.const)
+        return const, pl.select(const).dtypes[0], ""
+
+    def _sql(self, path: Path, value: Value, wants_number: bool) -> tuple[pl.Expr, pl.DataType, str]:
+        assert value.sql is not None
+        sql = read_sql(value.sql, self.columns, wants_number=wants_number and value.map is None)
+        try:
+            dtype = type_of(sql, self.columns)
+        except SqlError as error:
+            self.problem((*path, "sql"), f"this SQL does not fit the columns: {error}", "CAST a text column first")
+            return pl.lit(None, dtype=pl.String), pl.String(), ""
+        for name in sql.numbers:
+            self.number_column(path, name)
+        return self.layers.let(sql.expression()), dtype, ""
+
+    def _column(self, path: Path, name: str) -> tuple[pl.Expr, pl.DataType]:
+        found = self.columns.find(name)
+        if found is None:
+            self.problem(path, f'no column "{name}"', suggest(name, list(self.columns.schema)))
+            return pl.lit(None, dtype=pl.String), pl.String()
+        return found
+
+    def _options(self, value: Value, target: Target) -> Target:
+        kind = value.type if target.kind == "own" and value.type else target.kind
+        zone = Zone(value.timezone or self.mapping.source.timezone, self.mapping.source.ambiguous)
+        region = value.region or target.region
+        return replace(
+            target, kind=kind, format=value.format, zone=zone, region=region, numerals=self._numerals()
+        )
+
+    def _numerals(self) -> Numerals:
+        numbers = self.mapping.source.numbers
+        return Numerals(numbers.decimal, numbers.thousands)
+
+    def _map(self, value: Value, raw: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, pl.DataType, pl.Expr]:
+        """The mapped value, its type, and where a value is in no map."""
+        assert value.map is not None
+        text = as_text(raw, dtype)
+        old, new = list(value.map), list(value.map.values())
+        if any(isinstance(item, float) for item in new):
+            new = [float(item) for item in new]
+        values = pl.Series(new)
+        mapped = text.replace_strict(old, values, default=None, return_dtype=values.dtype)
+        return (
+            self.layers.let(mapped),
+            values.dtype,
+            self.layers.let((text.is_not_null() & (text != "") & ~text.is_in(old)).fill_null(False)),
+        )
+
+    def _otherwise(
+        self,
+        path: Path,
+        value: Value,
+        target: Target,
+        result: pl.Expr,
+        unmapped: pl.Expr,
+        shown: pl.Expr,
+        column: str,
+        severity: Severity,
+    ) -> pl.Expr:
+        if value.otherwise is None:
+            self._check(path, "not_in_map", unmapped, shown, column, severity)
+            return result
+        return self._instead((*path, "otherwise"), value.otherwise, target, result, unmapped, None)
+
+    def _instead(
+        self, path: Path, value: Value, target: Target, result: pl.Expr, where: pl.Expr, done: Converted | None
+    ) -> pl.Expr:
+        """`result`, but another value's where `where` holds; that value's checks count only there."""
+        first = len(self.checks)
+        other = self.leaf(path, value, replace(target, format=None))
+        self.checks[first:] = [
+            replace(check, bad=self.layers.let(check.bad & where)) for check in self.checks[first:]
+        ]
+        instead = other.json if done is not None and done.json else other.value
+        return self.layers.let(pl.when(where).then(instead).otherwise(result))
+
+    def _omits(self, value: Value, target: Target) -> bool:
+        return (value.on_invalid or ("omit" if target.kind in ("email", "phone") else "reject")) == "omit"
+
+    def _check(
+        self, path: Path, code: str, bad: pl.Expr, shown: pl.Expr, column: str, severity: Severity
+    ) -> pl.Expr:
+        flag = self.layers.let(bad.fill_null(False))
+        self.checks.append(Check(code, label(path), flag, shown, column, severity))
+        return flag
+
+    def _encode(self, done: Converted, value: pl.Expr) -> Leaf:
+        json = value if done.json else self.layers.let(as_json(value, done.dtype, self.layers.let))
+        return Leaf(value, done.dtype, json)
+
+    def _nothing(self) -> Leaf:
+        nothing = pl.lit(None, dtype=pl.String)
+        return Leaf(nothing, pl.String(), nothing)
+
+
+def label(path: Sequence[str | int]) -> str:
+    """How messages call a field: `customer.email`, `data.Item Count`."""
+    return ".".join(str(part) for part in path[2:] if part not in ("default", "otherwise")) or "where"
+
+
+def _blank(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    return raw.is_null() | (raw == "") if dtype == pl.String else raw.is_null()

@@ -1,0 +1,252 @@
+"""A mapping over an export's columns → a shaper, which turns chunks of rows into events and problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping as MappingOf
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from backfill.errors import MappingError, MappingProblem
+from backfill.identity import twin
+from backfill.mapping import HashId, Mapping
+from backfill.records import FILE, ROW, Chunk, Rejection
+from backfill.shape.columns import Columns
+from backfill.shape.event import EventPlan, compile_event, compile_where
+from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping
+from backfill.shape.leaf import Check, Leaves
+from backfill.shape.problems import advice
+
+__all__ = ["EVENT", "HEAD", "ID", "KEY", "NAME", "TAIL", "TIME", "Notice", "Shaped", "Shaper", "compile_shaper"]
+
+# Columns of Shaped.events beside FILE and ROW.
+EVENT, NAME, ID, TIME, HEAD, TAIL = ":event", ":name", ":id", ":time", ":head", ":tail"
+# A clock that runs ahead, here or at the shop, is no reason to refuse; a wrong zone or year is.
+CLOCK_TOLERANCE = timedelta(minutes=10)
+SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that does not stop an event: `count` of them, and one as an example."""
+
+    code: str
+    field: str
+    count: int
+    file: int
+    row: int
+    value: str
+    severity: str = "notice"
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """What became of a chunk.
+
+    `events`: FILE, ROW, EVENT (UInt16, its position in the mapping), NAME, ID (for a hash its digits), TIME
+    (Datetime µs UTC), HEAD and TAIL (the JSON around the id), and KEY of its group under group_by.
+    `invalid` has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
+    """
+
+    rows: pl.DataFrame
+    filtered: int
+    mapped: int
+    events: pl.DataFrame
+    invalid: list[Rejection]
+    notices: list[Notice]
+
+
+@dataclass
+class Shaper:
+    """Rows → events, by expressions that were compiled once."""
+
+    mapping: Mapping
+    where: pl.Expr | None
+    numbers: list[pl.Expr]
+    row_checks: list[Check]
+    plans: list[EventPlan]
+    grouping: Grouping | None = None
+    plain: list[str] = field(default_factory=list)
+    columns: Columns = field(default_factory=lambda: Columns({}))
+
+    def whole_groups(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """The chunks, cut between groups under group_by."""
+        return adjacent(chunks, self.columns, self.grouping.keys) if self.grouping else iter(chunks)
+
+    def shape(self, rows: pl.DataFrame) -> Shaped:
+        """The events of some rows (as `whole_groups` gives them)."""
+        kept = rows
+        if self.where is not None and rows.height:
+            kept = rows.with_columns(self.numbers).filter(self.where)
+        source = kept if self.grouping is None else self.grouping.apply(kept, self.plain)
+        frames: list[pl.DataFrame] = []
+        invalid: list[Rejection] = []
+        notices: list[Notice] = []
+        made = pl.zeros(source.height, pl.Boolean, eager=True)
+        for plan in self.plans:
+            numbered = source.with_columns(plan.numbers)
+            chosen = numbered
+            if plan.where is not None:
+                holds = numbered.select(plan.where.alias("")).to_series()
+                made |= holds
+                chosen = numbered.filter(holds)
+            else:
+                made = ~pl.zeros(source.height, pl.Boolean, eager=True)
+            events, bad, noticed = self._events(plan, plan.layers.apply(chosen))
+            frames.append(events)
+            invalid += bad
+            notices += noticed
+        unused = self._rows_in(kept, source.filter(~made))
+        return Shaped(
+            rows,
+            rows.height - kept.height + unused,
+            kept.height - unused,
+            pl.concat(frames),
+            invalid,
+            notices,
+        )
+
+    def finish_id(self, events: pl.DataFrame, occurrences: pl.Series | None = None) -> pl.DataFrame:
+        """`events` with whole ids: a hash's prefix is put before its digits, and twins get digits of their own.
+
+        `occurrences` has for each event which of its twins it is, from 0.
+        """
+        if occurrences is not None and (occurrences > 0).any():
+            digits = [twin(d, o) for d, o in zip(events[ID].to_list(), occurrences.to_list(), strict=True)]
+            events = events.with_columns(pl.Series(ID, digits, dtype=pl.String))
+        prefixes = {plan.index: self.prefix(plan.index) for plan in self.plans if self.prefix(plan.index)}
+        if not prefixes:
+            return events
+        before = pl.col(EVENT).replace_strict(prefixes, default="", return_dtype=pl.String)
+        return events.with_columns(pl.concat_str([before, pl.col(ID)]).alias(ID))
+
+    def prefix(self, index: int) -> str:
+        spec = self.mapping.events[index].uniqueId
+        return spec.prefix if isinstance(spec, HashId) else ""
+
+    def _rows_in(self, rows: pl.DataFrame, groups: pl.DataFrame) -> int:
+        if self.grouping is None or not groups.height:
+            return groups.height
+        return rows.filter(pl.col(GROUP).is_in(groups[GROUP].implode())).height
+
+    def _events(self, plan: EventPlan, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection], list[Notice]]:
+        checks = self.row_checks + plan.checks
+        rejecting = [check.bad for check in checks if check.severity == "reject"]
+        others = [check for check in checks if check.severity != "reject"]
+        bad = frame.select(pl.any_horizontal(rejecting).alias("")).to_series()
+        fine = frame if not bad.any() else frame.filter(~bad)
+        key = [KEY] if self.grouping else []
+        events = fine.select(
+            FILE,
+            ROW,
+            pl.lit(plan.index, dtype=pl.UInt16).alias(EVENT),
+            plan.name.alias(NAME),
+            plan.id.alias(ID),
+            plan.time.alias(TIME),
+            plan.head.alias(HEAD),
+            plan.tail.alias(TAIL),
+            *key,
+        )
+        return events, _rejections(frame.filter(bad), checks), _notices(fine, others)
+
+
+def compile_shaper(
+    mapping: Mapping,
+    schema: MappingOf[str, pl.DataType],
+    now: datetime,
+    found: list[MappingProblem] | None = None,
+) -> Shaper:
+    """The shaper of a mapping over an export's columns; `now` is the time that no event may be later than.
+
+    Raises MappingError with all that is wrong, after the problems `found` before.
+    """
+    problems = list(found or ())
+    columns = Columns(schema)
+    rows = Leaves(mapping, columns)
+    where = compile_where(rows, ("source", "where"), mapping.source.where)
+    where_numbers, row_checks = rows.numbers(), rows.checks
+    problems += rows.problems
+    grouping = None
+    group_columns = columns
+    hashed = sorted(schema)
+    if mapping.source.group_by is not None:
+        grouping, leaves = compile_grouping(mapping, columns)
+        problems += leaves.problems
+        row_checks = []
+        group_columns = Columns({**schema, **grouping.schema})
+    plans = []
+    for index in range(len(mapping.events)):
+        plan, wrong = compile_event(
+            mapping,
+            index,
+            group_columns,
+            grouping.aggregated if grouping else {},
+            grouping.checks[index] if grouping else [],
+            now + CLOCK_TOLERANCE,
+            hashed,
+        )
+        plans.append(plan)
+        problems += wrong
+    if problems:
+        raise MappingError(str(mapping.path), problems)
+    return Shaper(mapping, where, where_numbers, row_checks, plans, grouping, _plain(plans, schema, hashed), columns)
+
+
+def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType], hashed: list[str]) -> list[str]:
+    """The columns that the events read, so that grouping makes first values of no others."""
+    used: set[str] = set()
+    for plan in plans:
+        parts = [plan.name, plan.id, plan.time, plan.head, plan.tail, *plan.numbers]
+        parts += [plan.where] if plan.where is not None else []
+        parts += [part for check in plan.checks for part in (check.bad, check.shown)]
+        for part in parts:
+            used.update(part.meta.root_names())
+        used.update(plan.layers.roots())
+    return [name for name in schema if name in used]
+
+
+def _rejections(frame: pl.DataFrame, checks: list[Check]) -> list[Rejection]:
+    if not frame.height:
+        return []
+    flags = frame.select(FILE, ROW, *(check.bad.alias(f"b{i}") for i, check in enumerate(checks)))
+    shown = frame.select(ROW, *(check.shown.cast(pl.String).alias(f"s{i}") for i, check in enumerate(checks)))
+    result = []
+    for flag, values in zip(flags.iter_rows(), shown.iter_rows(), strict=True):
+        wrong = [i for i in range(len(checks)) if flag[i + 2] and checks[i].severity != "notice"]
+        stops = [i for i in wrong if checks[i].severity == "reject"]
+        # An identifier that was left out is why none is left.
+        told = wrong if any(checks[i].code == "no_identifier" for i in stops) else stops
+        details = [_detail(checks[i], values[i + 1]) for i in told]
+        main = next((i for i in stops if checks[i].column), stops[0])
+        result.append(
+            Rejection(flag[0], flag[1], checks[main].code, "; ".join(details), checks[main].column, _short(values[main + 1]))
+        )
+    return result
+
+
+def _detail(check: Check, value: str | None) -> str:
+    what = advice(check.code).title
+    cell = f' "{_short(value)}"' if value else ""
+    where = f' in column "{check.column}"' if check.column else ""
+    place = check.field + cell + where
+    return f"{place}: {what}" if place else what
+
+
+def _short(value: str | None) -> str:
+    text = value or ""
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+
+
+def _notices(frame: pl.DataFrame, checks: list[Check]) -> list[Notice]:
+    if not checks or not frame.height:
+        return []
+    counts = frame.select(check.bad.cast(pl.UInt32).sum().alias(str(i)) for i, check in enumerate(checks)).row(0)
+    notices = []
+    for check, count in zip(checks, counts, strict=True):
+        if count:
+            place = frame.filter(check.bad).head(1).select(FILE, ROW, check.shown.cast(pl.String).alias("")).row(0)
+            notices.append(
+                Notice(check.code, check.field, count, place[0], place[1], _short(place[2]), check.severity)
+            )
+    return notices

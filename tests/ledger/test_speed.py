@@ -1,0 +1,54 @@
+"""How fast a ledger of a million events is; the bounds are a quarter of what was measured on two cores."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from backfill.ledger import Ledger, RunInfo, Target, key
+from backfill.records import Events, Outcome
+
+MILLION = 1_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("batch, least", [(10_000, 30_000), (100, 14_000)])
+def test_a_million_events(state: Path, target: Target, batch: int, least: int) -> None:
+    keys = [key(f"order:{number}") for number in range(MILLION)]
+    taken = 0.0
+    with Ledger.open(state, target) as ledger:
+        run = ledger.begin_run(RunInfo("orders"))
+        for start in range(0, MILLION, batch):
+            part = keys[start : start + batch]
+            events = Events(
+                [b""] * batch, [""] * batch, part, part, ["Order Placed"] * batch, [0] * batch, [0] * batch
+            )
+            outcome = Outcome(events, accepted=range(batch))
+            began = time.perf_counter()
+            ledger.record([outcome], run)
+            taken += time.perf_counter() - began
+        recorded = MILLION / taken
+
+        def lookups(wanted: list[bytes], known: int) -> float:
+            began = time.perf_counter()
+            found = sum(
+                len(ledger.find(wanted[start : start + 10_000])) for start in range(0, len(wanted), 10_000)
+            )
+            assert found == known
+            return len(wanted) / (time.perf_counter() - began)
+
+        hits = lookups(keys, MILLION)
+        misses = lookups([key(f"return:{number}") for number in range(MILLION)], 0)
+        began = time.perf_counter()
+        assert ledger.totals().accepted == {"Order Placed": MILLION}
+        counted = time.perf_counter() - began
+    size = (state / "ledger.db").stat().st_size / MILLION
+    print(
+        f"\nbatches of {batch}: {recorded:,.0f} records/s, look-ups {hits:,.0f} hits/s and {misses:,.0f} misses/s, "
+        f"totals in {counted:.2f} s, {size:.0f} bytes an event"
+    )
+    assert recorded > least
+    assert min(hits, misses) > 75_000
