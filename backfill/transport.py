@@ -2,10 +2,10 @@
 
 httpx is the interface: its requests, responses and exceptions, so that a test can put a MockTransport or an
 ASGITransport in this place. Its own pool is not used: it scans all connections for each request (100 to 1,100
-requests/s here, against 14,000 through this module) and leaks places when a request is cancelled
+requests/s here, against 13,000 through this module) and leaks places when a request is cancelled
 (https://github.com/encode/httpcore/issues/1093).
 
-Why aiohttp, and not pyreqwest, which does 25,000/s in this place: pyreqwest 0.15 raises one ConnectError for
+Why aiohttp, and not pyreqwest, which does 23,000/s in this place: pyreqwest 0.15 raises one ConnectError for
 a refused connection, one that is reset after the body went out, and one that is closed by keep-alive, told
 apart by words in the message only; and it loses the 413 of a server that answers and closes while the body
 still goes out. httpx-aiohttp 0.2 calls a connection that was reset a connect time-out and lets a malformed
@@ -60,7 +60,7 @@ def make_transport(
 ) -> httpx.AsyncBaseTransport:
     """A transport for one event loop, to be closed with `aclose()` (the Sender does).
 
-    `connections`: at least the Sender's concurrency; `connect_seconds`: for name look-up, TCP and TLS together.
+    `connections`: at least the Sender's concurrency; `connect_seconds`: for look-up, TCP and TLS together.
 
     Certificates are always checked, against the system's store and certifi's; SSL_CERT_FILE or SSL_CERT_DIR
     replaces both. `trust_env`: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are obeyed, as every tool here

@@ -1,8 +1,10 @@
 """Files of an export → chunks of rows, each row with its file and its physical line.
 
-`open_export` finds the files and reads their headers; `Export.chunks` reads the rows, one bounded block after the
-other. A row that can't be read is in its chunk's `unreadable`; a file that can't be is an ExportError.
+`open_export` finds the files and reads their headers; `Export.chunks` reads the rows, one bounded block after
+the other. A row that can't be read is in its chunk's `unreadable`; a file that can't be is an ExportError.
 """
+
+from __future__ import annotations
 
 from backfill.read.export import Export, OpenedFile, open_export
 from backfill.read.repaired import REPORT_COLUMNS, escape

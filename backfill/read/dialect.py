@@ -7,15 +7,18 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
-__all__ = ["HEAD_BYTES", "CsvSettings", "Dialect", "Utf8Stream", "sniff"]
+__all__ = ["HEAD_BYTES", "CsvReader", "CsvSettings", "Dialect", "Utf8Stream", "csv_reader", "sniff"]
+
+CsvReader: TypeAlias = "csv._reader"
 
 # Enough to see the habits of a file; small enough that sniffing 10,000 files stays quick.
 HEAD_BYTES = 256 * 1024
 SEPARATORS = ",;\t|"
+SAMPLE_ROWS = 200
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -61,7 +64,11 @@ class Dialect:
 
     def __str__(self) -> str:
         names = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}
-        words = [self.encoding, names.get(self.separator, repr(self.separator)), f"quote {self.quote or 'none'}"]
+        words = [
+            self.encoding,
+            names.get(self.separator, repr(self.separator)),
+            f"quote {self.quote or 'none'}",
+        ]
         words.append("header" if self.header else "no header")
         if self.skip_lines:
             words.append(f"{self.skip_lines} lines before it")
@@ -77,21 +84,23 @@ def sniff(head: bytes, whole: bool, settings: CsvSettings) -> Dialect | None:
     text = _text(head, encoding)
     if not whole:
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
-    lines = text.splitlines(keepends=True)[settings.skip_lines or 0 :]
-    if settings.comment:
-        lines = [line for line in lines if not line.startswith(settings.comment)]
-    if not any(line.strip() for line in lines):
+    # Not splitlines, which also ends lines at a form feed or U+2028.
+    lines = list(io.StringIO(text, newline=""))[settings.skip_lines or 0 :]
+    comment = settings.comment or ""
+    if not any(line.strip() for line in lines if not (comment and line.startswith(comment))):
         return None
     quote = settings.quote if settings.quote is not None else _quote(lines)
-    separator = settings.separator or _separator(lines, quote)
-    rows = _rows(lines, separator, quote)
+    separator = settings.separator or _separator(lines, quote, comment)
+    rows = _rows(lines, separator, quote, comment)
     skip = settings.skip_lines if settings.skip_lines is not None else _preamble(rows)
     body = [cells for line, cells in rows if settings.skip_lines is not None or line >= skip]
     header = settings.header
     if header is None:
         header = settings.columns is None and not _is_data(body)
-    columns = tuple(settings.columns or (body[0] if header else [f"column_{i + 1}" for i in range(len(body[0]))]))
-    return Dialect(encoding, separator, quote, header, skip, columns, settings.comment or "")
+    columns = tuple(
+        settings.columns or (body[0] if header else [f"column_{i + 1}" for i in range(len(body[0]))])
+    )
+    return Dialect(encoding, separator, quote, header, skip, columns, comment)
 
 
 def rename(dialect: Dialect, columns: Sequence[str]) -> Dialect:
@@ -103,7 +112,9 @@ class Utf8Stream(io.RawIOBase):
 
     def __init__(self, raw: BinaryIO, encoding: str) -> None:
         self._raw = raw
-        self._decoder = None if is_utf8(encoding) else codecs.getincrementaldecoder(encoding)("backfill-undecodable")
+        self._decoder = (
+            None if is_utf8(encoding) else codecs.getincrementaldecoder(encoding)("backfill-undecodable")
+        )
         self._start = True
         self._done = False
 
@@ -173,7 +184,18 @@ def _encoding(head: bytes, whole: bool) -> str:
     from charset_normalizer import from_bytes
 
     # cp1252 first: it is what spreadsheets write; the others only when it can't be that.
-    candidates = ["cp1252", "shift_jis", "cp932", "gb18030", "euc_jp", "euc_kr", "big5", "cp1250", "cp1251", "iso8859_15"]
+    candidates = [
+        "cp1252",
+        "shift_jis",
+        "cp932",
+        "gb18030",
+        "euc_jp",
+        "euc_kr",
+        "big5",
+        "cp1250",
+        "cp1251",
+        "iso8859_15",
+    ]
     best = from_bytes(head[:65536], cp_isolation=candidates).best()
     return codecs.lookup(best.encoding).name if best else "cp1252"
 
@@ -184,38 +206,63 @@ def _text(head: bytes, encoding: str) -> str:
 
 
 def _quote(lines: list[str]) -> str:
-    sample = "".join(lines[:200])
+    sample = "".join(lines[:SAMPLE_ROWS])
     if '"' in sample:
         return '"'
     single = len(re.findall(r"(?:^|[,;\t|])'[^'\n]*'(?=[,;\t|\r\n]|$)", sample, re.MULTILINE))
-    return "'" if single >= max(2, len(lines[:200]) // 2) else '"'
+    return "'" if single >= max(2, len(lines[:SAMPLE_ROWS]) // 2) else '"'
 
 
-def _rows(lines: list[str], separator: str, quote: str) -> list[tuple[int, list[str]]]:
-    """The first rows as (number of lines before it, cells), blank ones left out."""
-    reader = csv.reader(iter(lines), delimiter=separator, **quoting(quote))
+def _rows(lines: list[str], separator: str, quote: str, comment: str) -> list[tuple[int, list[str]]]:
+    """The first rows as (number of lines before it, cells), blank ones and comments left out."""
+    csv.field_size_limit(max(csv.field_size_limit(), HEAD_BYTES))
+    feed = _Lines(lines, comment)
+    reader = csv_reader(feed, separator, quote)
     rows: list[tuple[int, list[str]]] = []
-    before = 0
     try:
-        for cells in reader:
-            if cells:
-                rows.append((before, cells))
-            before = reader.line_num
-            if len(rows) >= 200:
+        while len(rows) < SAMPLE_ROWS:
+            feed.fresh = True
+            cells = next(reader, None)
+            if cells is None:
                 break
+            if cells:
+                rows.append((feed.begun, cells))
     except csv.Error:
         pass  # the head may end inside a quote
     return rows or [(0, [""])]
 
 
-def quoting(quote: str) -> dict[str, object]:
-    """`csv.reader`'s arguments for a quote character, '' for none."""
-    return {"quotechar": quote, "quoting": csv.QUOTE_MINIMAL} if quote else {"quoting": csv.QUOTE_NONE}
+class _Lines:
+    """The lines for csv.reader, without comments between records; `begun` counts the lines before the last record."""
+
+    def __init__(self, lines: list[str], comment: str) -> None:
+        self.lines, self.comment, self.at, self.begun, self.fresh = lines, comment, 0, 0, True
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        while self.at < len(self.lines):
+            line = self.lines[self.at]
+            self.at += 1
+            if self.fresh and self.comment and line.startswith(self.comment):
+                continue
+            if self.fresh:
+                self.begun, self.fresh = self.at - 1, False
+            return line
+        raise StopIteration
 
 
-def _separator(lines: list[str], quote: str) -> str:
+def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool = False) -> CsvReader:
+    """Python's csv module over `lines`, which end as in the file; a quote of '' is none."""
+    if quote:
+        return csv.reader(lines, delimiter=separator, quotechar=quote, strict=strict)
+    return csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE, strict=strict)
+
+
+def _separator(lines: list[str], quote: str, comment: str) -> str:
     def score(separator: str) -> tuple[float, int]:
-        counts = Counter(len(cells) for _, cells in _rows(lines, separator, quote))
+        counts = Counter(len(cells) for _, cells in _rows(lines, separator, quote, comment))
         width, rows = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
         return (rows / counts.total() if width > 1 else 0.0, width)
 
@@ -223,7 +270,8 @@ def _separator(lines: list[str], quote: str) -> str:
 
 
 def _preamble(rows: list[tuple[int, list[str]]]) -> int:
-    """Lines before the header: rows of one text only, above rows that all have the same number of columns, over 1."""
+    """Lines before the header: rows of one text only, above rows that all have the same number of columns,
+    over 1."""
     widths = Counter(len(cells) for _, cells in rows)
     width, share = widths.most_common(1)[0]
     if width < 2 or share < len(rows) / 2:
@@ -240,6 +288,7 @@ def _is_data(rows: list[list[str]]) -> bool:
     if not rest or any(not cell for cell in first):
         return False
     return any(
-        DATA_LIKE.fullmatch(cell) and all(len(row) > i and (not row[i] or DATA_LIKE.fullmatch(row[i])) for row in rest)
+        DATA_LIKE.fullmatch(cell)
+        and all(len(row) > i and (not row[i] or DATA_LIKE.fullmatch(row[i])) for row in rest)
         for i, cell in enumerate(first)
     )

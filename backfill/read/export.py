@@ -50,8 +50,8 @@ class OpenedFile:
 class Export:
     """The files of an export.
 
-    `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `notes` say what
-    is odd about the files, in words for the user.
+    `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `notes`
+    say what is odd about the files, in words for the user.
     """
 
     files: list[OpenedFile]
@@ -63,13 +63,16 @@ class Export:
         return self.files[position].file.name
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows, in the order of files and rows. Raises ExportError for a file that changed or can't be read."""
+        """All rows, in the order of files and rows. Raises ExportError for a file that changed or can't be
+        read."""
         for opened in self.files:
             self._same(opened)
             try:
                 yield from self._delimited(opened) if opened.dialect else self._typed(opened)
             except (OSError, EOFError, zlib.error) as error:
-                raise ExportError(f"{opened.file.name}: can't be read: {error}", hint="fetch it again") from error
+                raise ExportError(
+                    f"{opened.file.name}: can't be read: {error}", hint="fetch it again"
+                ) from error
             self._same(opened)
 
     def _same(self, opened: OpenedFile) -> None:
@@ -114,7 +117,8 @@ def _as(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Expr:
 def open_export(source: SourceSettings, base: Path) -> Export:
     """Find the export's files and read their headers.
 
-    `base` is the mapping's folder. Raises ExportError (65) for what can't be read, and when no file has a row.
+    `base` is the mapping's folder. Raises ExportError (65) for what can't be read, and when no file has a
+    row.
     """
     _check_settings(source.csv)
     files = find_files(source.files, base, source.format)
@@ -132,7 +136,11 @@ def open_export(source: SourceSettings, base: Path) -> Export:
         raise ExportError(f"all {len(files)} files are empty", hint="export them again")
     schema: dict[str, pl.DataType] = {}
     for one in opened:
-        mine = {name: dtype for name, dtype in one.schema.items() if not one.repaired or name not in REPORT_COLUMNS}
+        mine = {
+            name: dtype
+            for name, dtype in one.schema.items()
+            if not one.repaired or name not in REPORT_COLUMNS
+        }
         notes += _differences(one, mine, schema, opened[0]) if schema else []
         schema = merge(schema, mine)
     notes += [
@@ -182,7 +190,9 @@ def _unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _no_place(file: ExportFile, schema: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
     if FILE in schema or ROW in schema:
-        raise ExportError(f"{file.name}: columns can't be called {FILE} or {ROW}", hint="rename them in the export")
+        raise ExportError(
+            f"{file.name}: columns can't be called {FILE} or {ROW}", hint="rename them in the export"
+        )
     return schema
 
 
@@ -191,7 +201,9 @@ def _differences(
 ) -> list[str]:
     notes = []
     if missing := [name for name in schema if name not in mine]:
-        notes.append(f"{one.file.name}: has no {_list(missing)}, which {first.file.name} or another file has: empty there")
+        notes.append(
+            f"{one.file.name}: has no {_list(missing)}, which {first.file.name} or another file has: empty there"
+        )
     if more := [name for name in mine if name not in schema]:
         notes.append(f"{one.file.name}: has {_list(more)}, which {first.file.name} has not")
     types = [name for name in mine if name in schema and mine[name] != schema[name]]
@@ -215,5 +227,6 @@ def _check_settings(csv: CsvSettings) -> None:
             codecs.lookup(csv.encoding)
         except LookupError as error:
             raise SettingsError(
-                f"source.csv.encoding: no encoding {csv.encoding!r} is known", hint="such as utf-8, cp1252, shift_jis"
+                f"source.csv.encoding: no encoding {csv.encoding!r} is known",
+                hint="such as utf-8, cp1252, shift_jis",
             ) from error

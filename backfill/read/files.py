@@ -9,9 +9,9 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from backfill.errors import ExportError
 
@@ -39,6 +39,9 @@ SUFFIXES: dict[str, Format] = {
     ".ods": "excel",
 }
 COMPRESSED = (".gz", ".zst", ".zstd")
+GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
+# How Hive and Spark name the folder of rows that have no value.
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 
 
@@ -46,15 +49,15 @@ REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 class ExportFile:
     """One file of the export.
 
-    `uri` opens it (an absolute path or a URL), `name` is how messages call it, `hive` are the columns that its folders
-    name (`year=2024/`).
+    `uri` opens it (an absolute path or a URL), `name` is how messages call it, `hive` are the columns that
+    its folders name (`year=2024/`).
     """
 
     position: int
     uri: str
     name: str
     format: Format
-    hive: tuple[tuple[str, str], ...] = ()
+    hive: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def remote(self) -> bool:
@@ -63,7 +66,8 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells that a file was written since: size in bytes, time of the last change, and which file it is."""
+    """What tells that a file was written since: size in bytes, time of the last change, and which file it
+    is."""
 
     size: int
     modified_ns: int
@@ -79,7 +83,7 @@ def fingerprint(file: ExportFile) -> Fingerprint | None:
     if file.remote:
         return None
     try:
-        stat = os.stat(file.uri)
+        stat = Path(file.uri).stat()
     except OSError as error:
         raise ExportError(f"{file.name}: can't be read: {error.strerror}") from error
     return Fingerprint(stat.st_size, stat.st_mtime_ns, stat.st_ino)
@@ -88,8 +92,9 @@ def fingerprint(file: ExportFile) -> Fingerprint | None:
 def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> list[ExportFile]:
     """The files of `source.files`, in the order that the entries and then their names give.
 
-    `base` is the mapping's folder: entries are relative to it. A folder stands for every file of a known suffix below
-    it; names that start with `.` or `_` are left out, as Spark and Hive write them for themselves.
+    `base` is the mapping's folder: entries are relative to it. A folder stands for every file of a known
+    suffix below it; names that start with `.` or `_` are left out, as Spark and Hive write them for
+    themselves.
     """
     found: list[ExportFile] = []
     seen: set[str] = set()
@@ -97,14 +102,19 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
         for uri, name in _expand(entry, base, declared):
             if uri not in seen:
                 seen.add(uri)
-                found.append(ExportFile(len(found), uri, name, _format(uri, name, declared), _hive(entry, name)))
+                found.append(
+                    ExportFile(len(found), uri, name, _format(uri, name, declared), _hive(entry, name))
+                )
     return found
 
 
 def open_bytes(file: ExportFile) -> BinaryIO:
-    """The file's bytes, decompressed when they are gzip or zstandard (by their first bytes, whatever the suffix)."""
+    """The file's bytes, decompressed when they are gzip or zstandard (by their first bytes, whatever the suffix).
+
+    Raises ExportError when it can't be opened; reading a cut or broken one raises OSError, EOFError or zlib.error.
+    """
     try:
-        raw = _open_remote(file.uri) if file.remote else open(file.uri, "rb")  # noqa: SIM115 (the caller closes it)
+        raw = _open_remote(file.uri) if file.remote else Path(file.uri).open("rb")
     except OSError as error:
         raise ExportError(f"{file.name}: can't be opened: {error.strerror or error}") from error
     try:
@@ -113,13 +123,14 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     except OSError as error:
         raw.close()
         raise ExportError(f"{file.name}: can't be read: {error.strerror or error}") from error
-    if magic[:2] == b"\x1f\x8b":
-        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
-    if magic == b"\x28\xb5\x2f\xfd":
-        import zstandard
+    if magic[:2] == GZIP:
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+    if magic == ZSTD:
+        from pyarrow import CompressedInputStream
 
-        return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-    if magic == b"PK\x03\x04" and file.format != "excel":
+        # The zstandard module ends a cut file as if it were whole; Arrow says that it is cut.
+        return cast("BinaryIO", CompressedInputStream(raw, "zstd"))
+    if magic == ZIP and file.format != "excel":
         raw.close()
         raise ExportError(f"{file.name}: is a ZIP archive", hint="unpack it and name the file inside")
     return raw
@@ -132,24 +143,24 @@ def _open_remote(uri: str) -> BinaryIO:
         import httpx
 
         # A temporary file, because the export is read more than once and must be the same each time.
-        spool = tempfile.TemporaryFile()
+        spool = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
         with httpx.stream("GET", uri, follow_redirects=True) as response:
             if response.status_code != 200:
                 raise OSError(f"the server answered {response.status_code}")
             for piece in response.iter_bytes():
                 spool.write(piece)
         spool.seek(0)
-        return cast(BinaryIO, spool)
+        return cast("BinaryIO", spool)
     from pyarrow import fs
 
     filesystem, path = fs.FileSystem.from_uri(re.sub("^(gcs)://", "gs://", re.sub("^az://", "abfs://", uri)))
-    return cast(BinaryIO, filesystem.open_input_file(path))
+    return cast("BinaryIO", filesystem.open_input_file(path))
 
 
 def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, str]]:
     if is_remote(entry):
         return _expand_remote(entry)
-    path = Path(os.path.expanduser(entry))
+    path = Path(entry).expanduser()
     full = path if path.is_absolute() else base / path
     if full.is_dir():
         names = [
@@ -161,10 +172,13 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
         ]
         if not names:
             raise ExportError(f"{entry}: no file of a known kind in this folder", hint="known are " + _known())
-    elif full.exists():
+    elif full.is_file():
         names = [str(full)]
+    elif full.exists():
+        raise ExportError(f"{entry}: is no regular file, and an export is read more than once", hint="save it first")
     elif glob.has_magic(entry):
-        names = sorted(name for name in glob.glob(str(full), recursive=True) if os.path.isfile(name))
+        # Path.glob takes no absolute pattern.
+        names = sorted(name for name in glob.glob(str(full), recursive=True) if Path(name).is_file())  # noqa: PTH207
         if not names:
             raise ExportError(f"{entry}: no file matches this pattern", hint=f"it is looked for in {full.parent}")
     else:
@@ -172,7 +186,7 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
         close = difflib.get_close_matches(full.name, siblings, n=1)
         hint = f'did you mean "{close[0]}"?' if close else f"paths are relative to the mapping's folder, {base}"
         raise ExportError(f"{entry}: no such file", hint=hint)
-    return [(os.path.abspath(name), _shown(name, base)) for name in names]
+    return [(_absolute(name), _shown(name, base)) for name in names]
 
 
 def _expand_remote(entry: str) -> list[tuple[str, str]]:
@@ -206,23 +220,34 @@ def _format(uri: str, name: str, declared: Format | None) -> Format:
         return declared
     known = SUFFIXES.get(_suffix(urlsplit(uri).path if is_remote(uri) else uri))
     if known is None:
-        raise ExportError(f"{name}: its suffix says nothing about its format", hint="set source.format in the mapping")
+        raise ExportError(
+            f"{name}: its suffix says nothing about its format", hint="set source.format in the mapping"
+        )
     return known
 
 
 def _suffix(name: str) -> str:
-    stem, suffix = os.path.splitext(name.lower())
-    return os.path.splitext(stem)[1] if suffix in COMPRESSED else suffix
+    path = PurePosixPath(name.lower())
+    return PurePosixPath(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
 
 
-def _hive(entry: str, name: str) -> tuple[tuple[str, str], ...]:
-    """Columns from folders such as `year=2024`, also when the entry itself names some of them."""
-    folders = re.split(r"[/\\]", name)[:-1]
-    return tuple((key, value) for key, mark, value in (part.partition("=") for part in folders) if mark and key)
+def _hive(entry: str, uri: str, base: Path) -> tuple[tuple[str, str | None], ...]:
+    """Columns from folders such as `year=2024` that the entry names or that are below it; not from the mapping's own
+    folder, so that an export and its mapping can move together.
+    """
+    relative = not is_remote(entry) and not Path(entry).expanduser().is_absolute()
+    name = os.path.relpath(uri, base) if relative else uri
+    folders = [part.partition("=") for part in re.split(r"[/\\]", name)[:-1]]
+    return tuple((key, None if value == HIVE_NULL else unquote(value)) for key, mark, value in folders if mark and key)
+
+
+def _absolute(name: str) -> str:
+    # Not Path.resolve: a link named by date stays the file that it is called.
+    return os.path.abspath(name)  # noqa: PTH100
 
 
 def _shown(name: str, base: Path) -> str:
-    full = os.path.abspath(name)
+    full = _absolute(name)
     below = os.path.relpath(full, base)
     return full if below.startswith("..") else below
 

@@ -1,18 +1,18 @@
 """Bytes of a CSV file → its records, each with its physical line.
 
-Two ways lead through a file. Where its quotes are beyond doubt (each opens at the start of a field and closes at its
-end), the borders of records, their lines and their numbers of fields come from a few numpy passes, and Polars parses
-the cells: 3 M rows/s. Where they are not (`6" pipe`), Python's csv module reads on for some records and decides. Both
-agree with the csv module wherever that is sure of itself; a property test compares them.
+Two ways lead through a file. Where its quotes are beyond doubt (each opens at the start of a field and closes
+at its end), the borders of records, their lines and their numbers of fields come from a few numpy passes, and
+Polars parses the cells: 3 M rows/s. Where they are not (`6" pipe`), Python's csv module reads on for some
+records and decides. Both agree with the csv module wherever that is sure of itself; a property test compares
+them.
 
-A record is refused, with its line and text, when it has too few or too many fields, a byte that does not decode, or a
-quote which swallowed lines of other records. A quote that never closes refuses the file.
+A record is refused, with its line and text, when it has too few or too many fields, a byte that does not
+decode, or a quote which swallowed lines of other records. A quote that never closes refuses the file.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -22,20 +22,22 @@ import numpy.typing as npt
 import polars as pl
 
 from backfill.errors import ExportError
-from backfill.read.dialect import UNDECODABLE, Dialect, quoting
+from backfill.read.dialect import UNDECODABLE, Dialect, csv_reader
+from backfill.read.lines import Feed, line_end, open_quote, undecodable_at
 
 __all__ = ["MAX_RECORD_BYTES", "BadRecord", "Records", "read_records"]
 
 # An event holds 5 MB at most; a record beyond this is a quote that never closes, or no table.
 MAX_RECORD_BYTES = 16_000_000
 BLOCK_BYTES = 2_000_000
-# After a doubtful quote the csv module reads this many records before the fast way is tried again: where many records
-# have one, the numpy passes would otherwise be repeated for each.
+# After a doubtful quote the csv module reads this many records before the fast way is tried again: where many
+# records have one, the numpy passes would otherwise be repeated for each.
 SLOW_RECORDS = 1000
 MAX_TEXT = 500
 NEWLINE, RETURN = 10, 13
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,9 @@ class Records:
     blank: int
 
 
-def read_records(stream: BinaryIO, dialect: Dialect, name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[Records]:
+def read_records(
+    stream: BinaryIO, dialect: Dialect, name: str, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Records]:
     """The records below the header, in order. `stream` is UTF-8 with UNDECODABLE for bytes that are not.
 
     `name` is the file's, for messages. Raises ExportError for a quote that never closes and for a record over
@@ -73,11 +77,11 @@ def read_records(stream: BinaryIO, dialect: Dialect, name: str, block_bytes: int
             buffer, done = buffer + more, not more
             if len(buffer) >= block_bytes:
                 break
-        while lines_to_skip and (end := _line_end(buffer)):
+        while lines_to_skip and (end := line_end(buffer)):
             buffer, line, lines_to_skip = buffer[end:], line + 1, lines_to_skip - 1
         if lines_to_skip and not done:
             continue
-        block = _Block(buffer, line, dialect, name, done)
+        block = _Block(buffer, line, dialect, name, last=done)
         if header and buffer and not lines_to_skip:
             if block.skip_header():
                 header = False
@@ -90,49 +94,62 @@ def read_records(stream: BinaryIO, dialect: Dialect, name: str, block_bytes: int
         if len(buffer) > MAX_RECORD_BYTES:
             raise ExportError(
                 f"{name}:{line}: a record longer than {MAX_RECORD_BYTES // 1_000_000} MB begins here",
-                hint=f"see whether the quote opened at line {_open_quote(buffer, line, dialect)} is ever closed",
+                hint=f"see whether the quote opened at line {open_quote(buffer, line, dialect)} is ever closed",
             )
 
 
 class _Block:
     """Reads what is complete of one buffer; `at` and `line` then say where the rest begins."""
 
-    def __init__(self, data: bytes, line: int, dialect: Dialect, name: str, last: bool) -> None:
+    def __init__(self, data: bytes, line: int, dialect: Dialect, name: str, *, last: bool) -> None:
         if last and data and data[-1] not in b"\r\n":
             data += b"\n"
         self.data, self.line, self.last, self.name = data, line, last, name
         self.dialect = dialect
-        self.width = len(dialect.columns)
+        self.names = [str(i) for i in range(len(dialect.columns))]
+        self.width = len(self.names)
         self.at = 0
         self.blank = 0
         self.bad: list[BadRecord] = []
         self.frames: list[pl.DataFrame] = []
         self.lines: list[Ints] = []
+        self._moved = False
         self._scan()
 
     def _scan(self) -> None:
+        """Find the marks: the bytes that are a separator, a quote or a newline, in their order."""
         array = np.frombuffer(self.data, np.uint8)
-        self.newlines = np.flatnonzero(array == NEWLINE)
-        self.separators = np.flatnonzero(array == ord(self.dialect.separator))
-        self.quotes = np.flatnonzero(array == ord(self.dialect.quote)) if self.dialect.quote else self.newlines[:0]
+        separator, quote = ord(self.dialect.separator), ord(self.dialect.quote or "\n")
+        self.marks = np.flatnonzero((array == NEWLINE) | (array == separator) | (array == quote))
+        self.kinds = array[self.marks]
         returns = np.flatnonzero(array == RETURN)
         following = np.append(array, NEWLINE)[returns + 1] if len(returns) else returns
         # A carriage return with no line feed behind it is a line end too: the csv module's business.
         self.doubtful_returns = returns[following != NEWLINE]
         if len(self.doubtful_returns) and not self.last and self.doubtful_returns[-1] == len(self.data) - 1:
             self.doubtful_returns = self.doubtful_returns[:-1]
-        if len(self.quotes):
-            # A quote may open behind a separator, a line end or the quote that it doubles, and close before the same:
-            # a doubled quote is taken as one that closes and one that opens.
-            around = np.concatenate(([NEWLINE], array, [NEWLINE]))
-            before, after = around[self.quotes], around[self.quotes + 2]
-            border = (ord(self.dialect.separator), NEWLINE, ord(self.dialect.quote))
-            self.may_open = np.isin(before, border)
-            self.may_close = np.isin(after, border) | ((after == RETURN) & self._crlf(array))
+        is_quote = (self.kinds == quote) & bool(self.dialect.quote)
+        self.quotes = self.marks[is_quote]
+        if not len(self.quotes):
+            return
+        # A quote may open behind a separator, a line end or the quote that it doubles, and close before the same: a
+        # doubled quote is taken as one that closes and one that opens.
+        border = np.zeros(256, np.bool_)
+        border[[separator, NEWLINE, quote]] = True
+        padded = np.concatenate(([NEWLINE], array, [NEWLINE, NEWLINE]))
+        after = padded[self.quotes + 2]
+        self.may_open = border[padded[self.quotes]]
+        self.may_close = border[after] | ((after == RETURN) & (padded[self.quotes + 3] == NEWLINE))
+        if self.dialect.comment:
+            # In a comment, or in what looks like one, a quote may mean nothing.
+            starts = np.concatenate(([0], np.flatnonzero(array == NEWLINE) + 1))
+            commented = self._commented(starts)[np.searchsorted(starts, self.quotes, "right") - 1]
+            self.may_open &= ~commented
+            self.may_close &= ~commented
 
-    def _crlf(self, array: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        padded = np.concatenate((array, [NEWLINE, NEWLINE]))
-        return padded[self.quotes + 2] == NEWLINE
+    def _commented(self, starts: Ints) -> Flags:
+        mark = self.dialect.comment.encode()
+        return np.fromiter((self.data.startswith(mark, start) for start in starts), np.bool_, len(starts))
 
     def skip_header(self) -> bool:
         """Step over the first record that is not blank or a comment; False when it is not complete."""
@@ -143,6 +160,7 @@ class _Block:
         return False
 
     def read(self) -> Records:
+        """All complete records. Raises ExportError when the last buffer ends inside a quote."""
         while self.at < len(self.data):
             start = self.at
             self._fast()
@@ -150,110 +168,113 @@ class _Block:
                 break
         if self.last and self.at < len(self.data):
             raise ExportError(
-                f"{self.name}:{_open_quote(self.data[self.at :], self.line, self.dialect)}: "
+                f"{self.name}:{open_quote(self.data[self.at :], self.line, self.dialect)}: "
                 "a quote that opens here never closes, so the rest of the file would be one field",
                 hint="close it, or declare another quote character in source.csv.quote",
             )
-        columns = [str(i) for i in range(self.width)]
-        frame = pl.concat(self.frames) if self.frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+        frame = pl.concat(self.frames) if self.frames else pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
         lines = np.concatenate(self.lines) if self.lines else np.empty(0, np.int64)
         return Records(frame, pl.Series(lines, dtype=pl.UInt64), self.bad, self.blank)
 
     def _fast(self) -> None:
         """Read all records up to the first whose quotes are in doubt."""
-        first = int(np.searchsorted(self.quotes, self.at))
-        quotes = self.quotes[first:]
         limit = len(self.data)
-        if len(quotes):
-            fine = np.empty(len(quotes), np.bool_)
-            fine[0::2] = self.may_open[first::2]
-            fine[1::2] = self.may_close[first + 1 :: 2]
-            if not fine.all():
-                limit = int(quotes[np.argmin(fine)])
         returns = int(np.searchsorted(self.doubtful_returns, self.at))
         if returns < len(self.doubtful_returns):
-            limit = min(limit, int(self.doubtful_returns[returns]))
-        low = int(np.searchsorted(self.newlines, self.at))
-        newlines = self.newlines[low : int(np.searchsorted(self.newlines, limit))]
-        inside = np.searchsorted(quotes, newlines) % 2 == 1 if len(quotes) else np.zeros(len(newlines), np.bool_)
-        border = np.flatnonzero(~inside)
-        if len(border):
-            self._records(quotes, newlines[border], border)
+            limit = int(self.doubtful_returns[returns])
+        first = int(np.searchsorted(self.quotes, self.at))
+        if first < len(self.quotes):
+            fine = self.may_open[first:].copy()
+            fine[1::2] = self.may_close[first + 1 :: 2]
+            if not fine.all():
+                limit = min(limit, int(self.quotes[first + int(np.argmin(fine))]))
+        low, high = np.searchsorted(self.marks, (self.at, limit))
+        marks, kinds = self.marks[low:high], self.kinds[low:high]
+        newline = kinds == NEWLINE
+        border = None
+        if first < len(self.quotes):
+            quote = kinds == ord(self.dialect.quote)
+            # Bytes wrap around at 256, which keeps odd and even apart.
+            outside = (np.cumsum(quote, dtype=np.uint8) & 1 == 0) & ~quote
+            border = np.flatnonzero(outside[newline])
+            marks, newline = marks[outside], newline[outside]
+        last = np.flatnonzero(newline)
+        if len(last):
+            fields = np.diff(last, prepend=-1)
+            self._records(marks[last], fields, np.arange(len(last)) if border is None else border)
 
-    def _records(self, quotes: Ints, ends: Ints, border: Ints) -> None:
-        """Take the records that end at `ends` (the newlines number `border` of those from here on)."""
+    def _records(self, ends: Ints, fields: Ints, border: Ints) -> None:
+        """Take the records that end at `ends`, which are the newlines number `border` of those from here on."""
         starts = np.concatenate(([self.at], ends[:-1] + 1))
         lines = self.line + np.concatenate(([0], border[:-1] + 1))
         end = int(ends[-1]) + 1
-        separators = self.separators[np.searchsorted(self.separators, self.at) : np.searchsorted(self.separators, end)]
-        if len(quotes):
-            separators = separators[np.searchsorted(quotes, separators) % 2 == 0]
-        fields = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
         array = np.frombuffer(self.data, np.uint8)
         blank = (ends == starts) | ((ends == starts + 1) & (array[starts] == RETURN))
         if self.dialect.comment:
-            mark = self.dialect.comment.encode()
-            blank |= np.fromiter((self.data.startswith(mark, s) for s in starts), np.bool_, len(starts))
+            blank |= self._commented(starts)
         good = (fields == self.width) & ~blank
         for i in np.flatnonzero((fields != self.width) & ~blank):
             self._ragged(int(lines[i]), int(fields[i]), self.data[starts[i] : ends[i]])
-        good &= ~self._undecodable(starts, ends, lines, good)
+        frame = self._parse(starts, ends, good)
+        if frame is None:
+            good &= ~self._undecodable(starts, ends, lines, good)
+            frame = self._parse(starts, ends, good)
+        if frame is None:
+            # Not met so far; should Polars read a block otherwise than counted here, the csv module decides.
+            del self.bad[:]
+            self._slow_all(end)
+            return
         self.blank += int(blank.sum())
-        kept = int(good.sum())
-        if kept:
-            clean = self.data[self.at : end] if kept == len(good) else self._join(starts, ends, good)
-            frame = self._parse(clean, kept, bool(len(quotes)))
-            if frame is None:
-                # Not met so far; should Polars read a block otherwise than counted here, the csv module decides.
-                self._slow_all(end)
-                return
+        if frame.height:
             self.frames.append(frame)
             self.lines.append(lines[good])
         self.at, self.line = end, self.line + int(border[-1]) + 1
 
-    def _join(self, starts: Ints, ends: Ints, good: npt.NDArray[np.bool_]) -> bytes:
+    def _join(self, starts: Ints, ends: Ints, good: Flags) -> bytes:
+        if good.all():
+            return self.data[starts[0] : ends[-1] + 1]
         edges = np.flatnonzero(np.diff(np.concatenate(([0], good.view(np.int8), [0]))))
-        return b"".join(self.data[starts[a] : ends[b - 1] + 1] for a, b in zip(edges[::2], edges[1::2], strict=True))
+        pairs = zip(edges[::2], edges[1::2], strict=True)
+        return b"".join(self.data[starts[a] : ends[b - 1] + 1] for a, b in pairs)
 
-    def _parse(self, data: bytes, rows: int, quoted: bool) -> pl.DataFrame | None:
-        names = [str(i) for i in range(self.width)]
+    def _parse(self, starts: Ints, ends: Ints, good: Flags) -> pl.DataFrame | None:
+        """The cells of the good records; None where Polars finds bytes that are not UTF-8, or other records."""
+        rows = int(good.sum())
+        if not rows:
+            return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
         try:
             frame = pl.read_csv(
-                io.BytesIO(data),
+                self._join(starts, ends, good),
                 has_header=False,
-                new_columns=names,
-                schema=dict.fromkeys(names, pl.String),
+                schema=dict.fromkeys(self.names, pl.String),
                 separator=self.dialect.separator,
                 quote_char=self.dialect.quote or None,
+                # The csv module does not tell `""` from nothing; both are null here.
+                null_values=[""],
             )
         except pl.exceptions.PolarsError:
             return None
-        if frame.height != rows:
-            return None
-        return _null_empty(frame) if quoted else frame
+        return frame if frame.height == rows else None
 
-    def _undecodable(
-        self, starts: Ints, ends: Ints, lines: Ints, good: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.bool_]:
+    def _undecodable(self, starts: Ints, ends: Ints, lines: Ints, good: Flags) -> Flags:
         bad = np.zeros(len(starts), np.bool_)
-        if _undecodable_at(memoryview(self.data)[starts[0] : ends[-1]]) < 0:
-            return bad
         for i in np.flatnonzero(good):
             text = self.data[starts[i] : ends[i]]
-            if (offset := _undecodable_at(text)) >= 0:
+            if (offset := undecodable_at(text)) >= 0:
                 bad[i] = True
                 self._no_text(int(lines[i]), text, offset)
         return bad
 
     def _no_text(self, line: int, text: bytes, offset: int) -> None:
         what = "a byte" if text[offset : offset + 1] == UNDECODABLE else f"the byte 0x{text[offset]:02x}"
-        self.bad.append(
-            BadRecord(line, "undecodable", f"{what} is not {self.dialect.encoding}: {_shown(text.decode('utf-8', 'replace'))}")
-        )
+        shown = _shown(text.decode("utf-8", "replace"))
+        self.bad.append(BadRecord(line, "undecodable", f"{what} is not {self.dialect.encoding}: {shown}"))
 
     def _ragged(self, line: int, fields: int, text: bytes) -> None:
         shown = _shown(text.decode("utf-8", "replace"))
-        self.bad.append(BadRecord(line, "ragged", f"{fields} fields where the header has {self.width}: {shown}"))
+        self.bad.append(
+            BadRecord(line, "ragged", f"{fields} fields where the header has {self.width}: {shown}")
+        )
 
     def _slow_all(self, end: int) -> None:
         while self.at < end and self._slowly():
@@ -268,17 +289,16 @@ class _Block:
                 rows.append(cells)
                 lines.append(line)
         if rows:
-            columns = {str(i): [row[i] for row in rows] for i in range(self.width)}
-            self.frames.append(_null_empty(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))))
+            columns = {name: [row[i] or None for row in rows] for i, name in enumerate(self.names)}
+            self.frames.append(pl.DataFrame(columns, schema=dict.fromkeys(self.names, pl.String)))
             self.lines.append(np.array(lines, np.int64))
         return self._moved
 
     def _slow(self, count: int, *, widths: bool = True) -> Iterator[tuple[int, list[str]]]:
         """Up to `count` records as (line, cells); cells are empty for a record that is refused or blank."""
         self._moved = False
-        feed = _Feed(self.data, self.at, self.dialect.comment, complete=self.last)
-        options = quoting(self.dialect.quote)
-        reader = csv.reader(feed, delimiter=self.dialect.separator, **options)  # type: ignore[call-overload]  # kwargs
+        feed = Feed(self.data, self.at, self.dialect.comment, complete=self.last)
+        reader = csv_reader(feed, self.dialect.separator, self.dialect.quote)
         for _ in range(count):
             feed.begin()
             cells = next(reader, None)
@@ -306,7 +326,7 @@ class _Block:
             elif len(cells) != self.width and widths:
                 self._ragged(line, len(cells), text.rstrip(b"\r\n"))
                 cells = []
-            elif (offset := _undecodable_at(text)) >= 0:
+            elif (offset := undecodable_at(text)) >= 0:
                 self._no_text(line, text.rstrip(b"\r\n"), offset)
                 cells = []
             yield line, cells
@@ -315,85 +335,12 @@ class _Block:
         self.at, self.line, self._moved = at, self.line + lines, True
 
     def _strict(self, text: bytes) -> bool:
-        feed = _Feed(text, 0, "", complete=True)
-        options = quoting(self.dialect.quote)
+        feed = Feed(text, 0, "", complete=True)
         try:
-            list(csv.reader(feed, delimiter=self.dialect.separator, strict=True, **options))  # type: ignore[call-overload]  # kwargs
+            list(csv_reader(feed, self.dialect.separator, self.dialect.quote, strict=True))
         except csv.Error:
             return False
         return True
-
-
-class _Feed:
-    """The lines from `at` on, for csv.reader, which keeps account of what was taken for the record begun last."""
-
-    def __init__(self, data: bytes, at: int, comment: str, *, complete: bool) -> None:
-        self.data, self.at, self.comment, self.complete = data, at, comment.encode(), complete
-        self.dry = False
-        self.begin()
-
-    def begin(self) -> None:
-        self.begun, self.taken, self.skipped = self.at, 0, 0
-
-    def __iter__(self) -> _Feed:
-        return self
-
-    def __next__(self) -> str:
-        while end := _line_end(self.data, self.at, complete=self.complete):
-            line, self.at = self.data[self.at : end], end
-            if self.comment and not self.taken and line.startswith(self.comment):
-                self.begun, self.skipped = end, self.skipped + 1
-                continue
-            self.taken += 1
-            return line.decode("utf-8", "surrogateescape")
-        self.dry = True
-        raise StopIteration
-
-
-def _line_end(data: bytes, at: int = 0, *, complete: bool = False) -> int:
-    """Where the line that begins at `at` ends (behind its \\n, \\r\\n or \\r); 0 when that is not in `data`."""
-    feed, back = data.find(b"\n", at), data.find(b"\r", at, None)
-    if back >= 0 and (feed < 0 or back < feed):
-        if back + 1 < len(data):
-            return back + (2 if data[back + 1] == NEWLINE else 1)
-        return back + 1 if complete else 0
-    if feed >= 0:
-        return feed + 1
-    return len(data) if complete and at < len(data) else 0
-
-
-def _undecodable_at(text: bytes | memoryview) -> int:
-    """The offset of the first byte that is not UTF-8, or -1."""
-    try:
-        str(text, "utf-8")
-    except UnicodeDecodeError as error:
-        return error.start
-    return -1
-
-
-def _open_quote(data: bytes, line: int, dialect: Dialect) -> int:
-    """The line in which the quote opens that is still open at the end of `data`, as the csv module reads it."""
-    text = data.decode("utf-8", "replace")
-    inside, start, opened, i = False, True, line, 0
-    while i < len(text):
-        letter = text[i]
-        if inside:
-            if letter == dialect.quote:
-                if text[i + 1 : i + 2] == dialect.quote:
-                    i += 1
-                else:
-                    inside = False
-        elif letter == dialect.quote and start:
-            inside, opened = True, line
-        start = not inside and letter in (dialect.separator, "\n", "\r")
-        line += letter == "\n"
-        i += 1
-    return opened
-
-
-def _null_empty(frame: pl.DataFrame) -> pl.DataFrame:
-    """The csv module does not tell `""` from nothing; both are null here."""
-    return frame.select(pl.when(pl.all() != "").then(pl.all()))
 
 
 def _shown(text: str) -> str:

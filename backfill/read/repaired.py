@@ -1,4 +1,5 @@
-"""The repair of rejected.csv: its four last columns, and cells that a spreadsheet would take for a formula."""
+"""The repair of rejected.csv: its four last columns, and cells that a spreadsheet would take for a
+formula."""
 
 from __future__ import annotations
 
@@ -26,5 +27,3 @@ def unescape(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
         pl.when(pl.all().str.contains(r"^'+[=+\-@\t\r]")).then(pl.all().str.slice(1)).otherwise(pl.all())
     )
-
-

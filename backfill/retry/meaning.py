@@ -44,8 +44,8 @@ _SILENCE = Problem()
 class Verdict:
     """`seen` says in a few words what came back. `status`: the answer's, 0 without one.
 
-    `after`: Retry-After in seconds, None without one. `results` (RESULTS only): for each event in order None when it
-    was accepted, else why not. `strained`: the server shows load (a time-out or a 5xx). `closed`: the
+    `after`: Retry-After in seconds, None without one. `results` (RESULTS only): for each event in order None
+    when it was accepted, else why not. `strained`: the server shows load (a time-out or a 5xx). `closed`: the
     connection ended without an answer.
     """
 

@@ -1,4 +1,7 @@
-"""Rows → events: a mapping is compiled once to Polars expressions, which make the JSON of each row's events."""
+"""Rows → events: a mapping is compiled once to Polars expressions, which make the JSON of each row's
+events."""
+
+from __future__ import annotations
 
 from backfill.shape.columns import Columns
 from backfill.shape.problems import PROBLEMS, Advice, advice

@@ -20,7 +20,8 @@ class Columns:
 
     def find(self, name: str) -> tuple[pl.Expr, pl.DataType] | None:
         """The expression of a reference and its type. A column whose own name has the dots comes first;
-        None where there is none."""
+        None where there is none.
+        """
         if name in self.schema:
             return pl.col(name), self.schema[name]
         parts = name.split(".")

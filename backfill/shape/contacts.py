@@ -10,8 +10,8 @@ from backfill.shape.texts import Let
 
 __all__ = ["valid_email", "valid_phone"]
 
-# RFC 5321 without quoted local parts and address literals, which no shop's customer has: at most 64 characters before
-# the @, labels of up to 63, a name of at least two labels, 254 in all.
+# RFC 5321 without quoted local parts and address literals, which no shop's customer has: at most 64
+# characters before the @, labels of up to 63, a name of at least two labels, 254 in all.
 EMAIL = (
     r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
@@ -28,13 +28,15 @@ PUNCTUATION = r"[\s().\-\u00a0]+"
 def valid_email(text: pl.Expr) -> pl.Expr:
     """The email without the spaces around it; null where it is none."""
     text = text.str.strip_chars()
-    # The local part is measured by its own pattern: a counted repetition in EMAIL would make it ten times slower.
+    # The local part is measured by its own pattern: a counted repetition in EMAIL would make it ten times
+    # slower.
     fine = text.str.contains(EMAIL) & text.str.contains(LOCAL_PART) & (text.str.len_bytes() <= EMAIL_LENGTH)
     return pl.when(fine).then(text)
 
 
 def valid_phone(text: pl.Expr, region: str | None, let: Let) -> pl.Expr:
-    """The number in E.164; null where it is none. `region` (ISO 3166-1) is that of numbers without a country code.
+    """The number in E.164; null where it is none. `region` (ISO 3166-1) is that of numbers without a country
+    code.
 
     North American numbers, most of what is read, go by their structure in Polars (100 ns); all others through
     libphonenumber (40 µs), each distinct one once.
@@ -43,9 +45,11 @@ def valid_phone(text: pl.Expr, region: str | None, let: Let) -> pl.Expr:
     plus = digits.str.starts_with("+")
     american = digits.str.starts_with("+1") | (~plus if region in NANP_REGIONS else pl.lit(False))
     fast = let(pl.concat_str([pl.lit("+1"), digits.str.extract(NANP, 1)]))
-    # Letters (an extension, a name for digits) and national prefixes are libphonenumber's business, so that a number
-    # which fails here is asked there.
-    rest = pl.when(~american | (fast.is_null() & text.str.contains(r"[A-Za-z/;#*]|^\s*(?:\+|00|011)"))).then(text)
+    # Letters (an extension, a name for digits) and national prefixes are libphonenumber's business, so that a
+    # number which fails here is asked there.
+    rest = pl.when(~american | (fast.is_null() & text.str.contains(r"[A-Za-z/;#*]|^\s*(?:\+|00|011)"))).then(
+        text
+    )
     slow = rest.map_batches(lambda series: _parse_all(series, region), return_dtype=pl.String)
     return pl.when(american & fast.is_not_null()).then(fast).otherwise(slow)
 
@@ -53,7 +57,9 @@ def valid_phone(text: pl.Expr, region: str | None, let: Let) -> pl.Expr:
 def _parse_all(series: pl.Series, region: str | None) -> pl.Series:
     if series.null_count() == len(series):
         return pl.Series(series.name, [None] * len(series), dtype=pl.String)
-    return pl.Series(series.name, [None if text is None else _parse(text, region) for text in series], dtype=pl.String)
+    return pl.Series(
+        series.name, [None if text is None else _parse(text, region) for text in series], dtype=pl.String
+    )
 
 
 @lru_cache(maxsize=100_000)

@@ -30,8 +30,10 @@ class Numerals:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a field takes. `kind` is a mapping's `type`, or one of the API's own: name, time, currency, country,
-    time_zone, email, phone; `own` leaves the value in its own type. `bound` is the largest absolute value."""
+    """What a field takes. `kind` is a mapping's `type`, or one of the API's own: name, time, currency,
+    country, time_zone, email, phone; `own` leaves the value in its own type. `bound` is the largest absolute
+    value.
+    """
 
     kind: str
     format: str | None = None
@@ -107,7 +109,9 @@ def _text(text: pl.Expr, kind: str, target: Target, let: Let) -> Converted:
 
 
 def _checked(text: pl.Expr, valid: pl.Expr, code: str) -> Converted:
-    return Converted(valid, pl.String(), [(code, text.is_not_null() & (text.str.strip_chars() != "") & valid.is_null())])
+    return Converted(
+        valid, pl.String(), [(code, text.is_not_null() & (text.str.strip_chars() != "") & valid.is_null())]
+    )
 
 
 def parse_number(text: pl.Expr, numerals: Numerals) -> pl.Expr:
@@ -157,7 +161,11 @@ def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
 def _beyond(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Float64 can't tell 2^53 + 1 from 2^53; 64-bit integers can."""
     if dtype in (pl.Int64, pl.UInt64, pl.Int128):
-        return (raw > api.SAFE_INTEGER) | (raw < -api.SAFE_INTEGER) if dtype != pl.UInt64 else raw > api.SAFE_INTEGER
+        return (
+            (raw > api.SAFE_INTEGER) | (raw < -api.SAFE_INTEGER)
+            if dtype != pl.UInt64
+            else raw > api.SAFE_INTEGER
+        )
     return pl.lit(False)
 
 
@@ -172,9 +180,18 @@ def _integer(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conv
     if isinstance(number, str):
         return number
     whole = let(number.value.floor() == number.value)
-    exact = raw.str.strip_chars().cast(pl.Int64, strict=False) if dtype == pl.String else pl.lit(None, dtype=pl.Int64)
-    # Beside its digits an integer may be written 3.0, as spreadsheets and pandas do; as a double it is exact up to 2^53.
-    value = let(exact.fill_null(pl.when(whole & (number.value.abs() < api.SAFE_INTEGER)).then(number.value).cast(pl.Int64)))
+    exact = (
+        raw.str.strip_chars().cast(pl.Int64, strict=False)
+        if dtype == pl.String
+        else pl.lit(None, dtype=pl.Int64)
+    )
+    # Beside its digits an integer may be written 3.0, as spreadsheets and pandas do; as a double it is exact
+    # up to 2^53.
+    value = let(
+        exact.fill_null(
+            pl.when(whole & (number.value.abs() < api.SAFE_INTEGER)).then(number.value).cast(pl.Int64)
+        )
+    )
     wide = (value.abs() > api.SAFE_INTEGER).fill_null(False) | (whole & value.is_null())
     value = pl.when(value.abs() <= api.SAFE_INTEGER).then(value)
     broken = number.value.is_null() if dtype != pl.String else _filled(raw) & number.value.is_null()
@@ -195,8 +212,10 @@ def _boolean(raw: pl.Expr, dtype: pl.DataType, let: Let) -> Converted | str:
     if dtype != pl.String and not dtype.is_integer():
         return f"a column of type {dtype} can't be a boolean"
     text = let(as_text(raw, dtype).str.strip_chars().str.to_lowercase())
-    value = let(pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False))  # noqa: FBT003 (Polars' own form)
-    return Converted(value, pl.Boolean(), [("not_a_boolean", text.is_not_null() & (text != "") & value.is_null())])
+    value = let(pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False))
+    return Converted(
+        value, pl.Boolean(), [("not_a_boolean", text.is_not_null() & (text != "") & value.is_null())]
+    )
 
 
 def _time(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
@@ -230,7 +249,10 @@ def _time(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Convert
     year = time.dt.year()
     problems = [
         ("not_a_time", given & ~understood),
-        ("time_without_zone" if target.zone.name is None else "ambiguous_time", given & understood & time.is_null()),
+        (
+            "time_without_zone" if target.zone.name is None else "ambiguous_time",
+            given & understood & time.is_null(),
+        ),
         ("time_out_of_range", (year < 1) | (year > 9999)),
     ]
     if target.kind == "date":
@@ -239,12 +261,20 @@ def _time(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Convert
 
 
 def _date(
-    raw: pl.Expr, dtype: pl.DataType, target: Target, time: pl.Expr, given: pl.Expr, understood: pl.Expr, let: Let
+    raw: pl.Expr,
+    dtype: pl.DataType,
+    target: Target,
+    time: pl.Expr,
+    given: pl.Expr,
+    understood: pl.Expr,
+    let: Let,
 ) -> Converted:
     """The calendar day as it is written: a day needs no zone, and none may shift it."""
     if dtype == pl.String and target.format not in ("epoch_s", "epoch_ms"):
         naive = Zone("UTC")
-        local = (from_format(raw, target.format, naive, let) if target.format else from_iso(raw, naive, let))[0]
+        local = (from_format(raw, target.format, naive, let) if target.format else from_iso(raw, naive, let))[
+            0
+        ]
     elif dtype == pl.Date or (isinstance(dtype, pl.Datetime) and dtype.time_zone is None):
         local = raw
     else:
@@ -262,7 +292,9 @@ def _json(raw: pl.Expr, dtype: pl.DataType, let: Let) -> Converted | str:
 
 def _compact(series: pl.Series) -> pl.Series:
     """Each text as compact JSON; null where it is none, or would not survive (NaN, a lone surrogate)."""
-    return pl.Series(series.name, [None if text is None else _compact_one(text) for text in series], dtype=pl.String)
+    return pl.Series(
+        series.name, [None if text is None else _compact_one(text) for text in series], dtype=pl.String
+    )
 
 
 def _compact_one(text: str) -> str | None:

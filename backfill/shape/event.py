@@ -26,8 +26,9 @@ __all__ = ["EventPlan", "compile_event", "compile_where"]
 class EventPlan:
     """What makes one of the mapping's events from each row.
 
-    The JSON is `head`, the id as JSON, `tail`: an id with `occurrence` is known only when the whole export is.
-    `digits` marks an `id` that is the digits of a hash, to which `prefix` and a twin's number are still to come.
+    The JSON is `head`, the id as JSON, `tail`: an id with `occurrence` is known only when the whole export
+    is. `digits` marks an `id` that is the digits of a hash, to which `prefix` and a twin's number are still
+    to come.
     """
 
     index: int
@@ -75,7 +76,7 @@ def compile_event(
     leaves.check("missing_time", "eventTimestamp", missing_time, no_text)
     leaves.check("time_in_future", "eventTimestamp", time.value > pl.lit(now), stamp)
     if value is not None:
-        lacks = value.value.is_not_null() & (currency.value.is_null() if currency else pl.lit(True))  # noqa: FBT003
+        lacks = value.value.is_not_null() & (currency.value.is_null() if currency else pl.lit(True))
         leaves.check("value_without_currency", "value", lacks, value.json, "notice")
     leaves.check("missing_id", "uniqueId", identity.is_null(), no_text)
     if not isinstance(event.uniqueId, HashId):
@@ -91,17 +92,27 @@ def compile_event(
     size = head.str.len_bytes() + tail.str.len_bytes() + (api.UNIQUE_ID_CHARACTERS * 6 + 20)
     leaves.check("event_too_large", "", size > api.EVENT_BYTES, size.cast(pl.String))
     plan = EventPlan(
-        index, where, leaves.numbers(), leaves.layers, name.value, identity, time.value, head, tail, leaves.checks
+        index,
+        where,
+        leaves.numbers(),
+        leaves.layers,
+        name.value,
+        identity,
+        time.value,
+        head,
+        tail,
+        leaves.checks,
     )
     return plan, leaves.problems
 
 
 def compile_where(leaves: Leaves, path: Path, where: str | None) -> pl.Expr | None:
-    """The rows for which the SQL holds; a row whose text is no number where one is wanted passes, for its check."""
+    """The rows for which the SQL holds; a row whose text is no number where one is wanted passes, for its
+    check."""
     if where is None:
         return None
     if path in leaves.aggregated:
-        return pl.col(leaves.aggregated[path]).fill_null(False)  # noqa: FBT003 (Polars' own form)
+        return pl.col(leaves.aggregated[path]).fill_null(False)
     sql = read_sql(where, leaves.columns, wants_number=False)
     try:
         dtype = type_of(sql, leaves.columns)
@@ -109,9 +120,11 @@ def compile_where(leaves: Leaves, path: Path, where: str | None) -> pl.Expr | No
         leaves.problem(path, f"this SQL does not fit the columns: {error}", "CAST a text column first")
         return None
     if dtype != pl.Boolean:
-        leaves.problem(path, f"this SQL gives {dtype}, where true or false is needed", "compare it with something")
+        leaves.problem(
+            path, f"this SQL gives {dtype}, where true or false is needed", "compare it with something"
+        )
         return None
-    holds = sql.expression().fill_null(False)  # noqa: FBT003 (Polars' own form)
+    holds = sql.expression().fill_null(False)
     for name in sql.numbers:
         text = pl.col(name)
         holds |= text.is_not_null() & leaves.number_column(path, name).is_null()
@@ -141,7 +154,9 @@ def _customer(leaves: Leaves, event: Event, at: Path) -> pl.Expr:
         (key, leaves.leaf((*path, "customFields", key), value, Target("own")).json)
         for key, value in event.customer.customFields.items()
     ]
-    members.append(("customFields", json_object(sorted(fields, key=lambda field: field[0]), leaves.layers.let)))
+    members.append(
+        ("customFields", json_object(sorted(fields, key=lambda field: field[0]), leaves.layers.let))
+    )
     return leaves.layers.let(json_object(members, leaves.layers.let))
 
 
@@ -159,7 +174,8 @@ def _location(leaves: Leaves, event: Event, path: Path) -> pl.Expr:
 
 def _data(leaves: Leaves, event: Event, at: Path) -> pl.Expr:
     members: list[tuple[str, pl.Expr]] = []
-    # Keys in one order whatever the mapping's: moving a line in it must not make every delivered event 'changed'.
+    # Keys in one order whatever the mapping's: moving a line in it must not make every delivered event
+    # 'changed'.
     for key, value in sorted(event.data.items()):
         path: Path = (*at, "data", key)
         leaf = leaves.leaf(path, value, Target("own"))
@@ -181,12 +197,18 @@ def extra(leaves: Leaves, path: Path, node: Node) -> pl.Expr:
             return pl.col(leaves.aggregated[path])
         leaf = leaves.leaf(path, node, Target("own"))
         json_text = leaves.layers.let(leaf.json)
-        long = (json_text.str.len_bytes() > api.TEXT_BYTES) & json_text.map_batches(_has_long, return_dtype=pl.Boolean)
+        long = (json_text.str.len_bytes() > api.TEXT_BYTES) & json_text.map_batches(
+            _has_long, return_dtype=pl.Boolean
+        )
         leaves.check("text_too_long", label(path), long, json_text)
         return json_text
     if isinstance(node, list):
         items = [extra(leaves, (*path, i), item).fill_null("null") for i, item in enumerate(node)]
-        return pl.concat_str([pl.lit("["), pl.concat_str(items, separator=","), pl.lit("]")]) if items else pl.lit("[]")
+        return (
+            pl.concat_str([pl.lit("["), pl.concat_str(items, separator=","), pl.lit("]")])
+            if items
+            else pl.lit("[]")
+        )
     members = [(key, extra(leaves, (*path, key), item)) for key, item in sorted(node.items())]
     return leaves.layers.let(json_object(members, leaves.layers.let))
 
@@ -194,7 +216,12 @@ def extra(leaves: Leaves, path: Path, node: Node) -> pl.Expr:
 def _has_long(texts: pl.Series) -> pl.Series:
     return pl.Series(
         texts.name,
-        [text is not None and len(text) * 4 > api.TEXT_BYTES and _longest(json.loads(text)) > api.TEXT_BYTES for text in texts],
+        [
+            text is not None
+            and len(text) * 4 > api.TEXT_BYTES
+            and _longest(json.loads(text)) > api.TEXT_BYTES
+            for text in texts
+        ],
         dtype=pl.Boolean,
     )
 
@@ -231,4 +258,4 @@ def _empty(leaf: Leaf) -> pl.Expr:
 def _failed(leaves: Leaves, name: str) -> pl.Expr:
     """Whether a check of this field failed already: a time that is wrong is not one that is missing."""
     flags = [check.bad for check in leaves.checks if check.field == name]
-    return pl.any_horizontal(flags) if flags else pl.lit(False)  # noqa: FBT003 (Polars' own form)
+    return pl.any_horizontal(flags) if flags else pl.lit(False)

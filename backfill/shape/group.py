@@ -35,7 +35,8 @@ class Grouping:
     aggregates: list[pl.Expr] = field(default_factory=list)
 
     def apply(self, rows: pl.DataFrame, plain: list[str]) -> pl.DataFrame:
-        """One row for each GROUP of `rows`: `plain` columns, aggregates, KEY, and FILE and ROW of its first row."""
+        """One row for each GROUP of `rows`: `plain` columns, aggregates, KEY, and FILE and ROW of its first
+        row."""
         rows = self.layers.apply(rows.with_columns(self.numbers))
         first = [pl.col(name).drop_nulls().first() for name in plain]
         place = [pl.col(FILE).first(), pl.col(ROW).first(), pl.col(KEY).first()]
@@ -43,7 +44,8 @@ class Grouping:
 
 
 def adjacent(chunks: Iterable[Chunk], columns: Columns, keys: list[str]) -> Iterator[Chunk]:
-    """The chunks cut so that no group is in two of them; rows get GROUP (a number in the chunk) and KEY (a text).
+    """The chunks cut so that no group is in two of them; rows get GROUP (a number in the chunk) and KEY (a
+    text).
 
     The last group of each chunk waits for the next, because its rows may go on there.
     """
@@ -114,7 +116,9 @@ def _sql(grouping: Grouping, leaves: Leaves, path: Path, value: Value | str) -> 
         leaves.problem(path, f"this SQL does not fit the columns: {reason}", "CAST a text column first")
         return
     if isinstance(dtype, pl.List):
-        leaves.problem(path, "this SQL gives a value for each row of the group", "put columns in an aggregate: FIRST(…)")
+        leaves.problem(
+            path, "this SQL gives a value for each row of the group", "put columns in an aggregate: FIRST(…)"
+        )
         return
     for column in sql.numbers:
         leaves.number_column(path, column)

@@ -8,7 +8,8 @@ __all__ = ["Layers"]
 
 
 class Layers:
-    """Columns that are computed one layer after the other; each of a layer's columns beside the others, in parallel.
+    """Columns that are computed one layer after the other; each of a layer's columns beside the others, in
+    parallel.
 
     Polars would find common parts by itself, but for Python functions and across `when` branches it does not.
     """
@@ -35,4 +36,6 @@ class Layers:
 
     def roots(self) -> set[str]:
         """The columns that the layers read."""
-        return {name for layer in self._layers for expression in layer for name in expression.meta.root_names()}
+        return {
+            name for layer in self._layers for expression in layer for name in expression.meta.root_names()
+        }

@@ -26,8 +26,8 @@ Severity = Literal["reject", "omit", "notice"]
 class Check:
     """Something that can be wrong with a row.
 
-    `bad` is the column that says for which rows it is, `shown` the offending value as text. A `reject` stops the
-    event, an `omit` leaves a key out and is counted, a `notice` is counted only.
+    `bad` is the column that says for which rows it is, `shown` the offending value as text. A `reject` stops
+    the event, an `omit` leaves a key out and is counted, a `notice` is counted only.
     """
 
     code: str
@@ -49,7 +49,8 @@ class Leaf:
 
 @dataclass
 class Leaves:
-    """Compiles values against the export's columns; gathers layers, checks, and problems with the mapping itself.
+    """Compiles values against the export's columns; gathers layers, checks, and problems with the mapping
+    itself.
 
     `aggregated` holds, under group_by, what stands for an aggregate's SQL or a collect at a path.
     """
@@ -88,7 +89,7 @@ class Leaves:
         else:
             missing = _blank(raw, dtype)
         if value.default is not None:
-            result = self._instead(path + ("default",), value.default, target, result, missing, done)
+            result = self._instead((*path, "default"), value.default, target, result, missing, done)
         if value.required:
             self._check(path, "missing", result.is_null() & missing, shown, column, "reject")
         return self._encode(done, result)
@@ -97,7 +98,9 @@ class Leaves:
         line, column = self.mapping.position(path)
         self.problems.append(MappingProblem(line, column, message, hint))
 
-    def check(self, code: str, name: str, bad: pl.Expr, shown: pl.Expr, severity: Severity = "reject") -> None:
+    def check(
+        self, code: str, name: str, bad: pl.Expr, shown: pl.Expr, severity: Severity = "reject"
+    ) -> None:
         """A check that is not a single value's."""
         self.checks.append(Check(code, name, self.layers.let(bad.fill_null(False)), shown, "", severity))
 
@@ -149,7 +152,9 @@ class Leaves:
         try:
             dtype = type_of(sql, self.columns)
         except SqlError as error:
-            self.problem((*path, "sql"), f"this SQL does not fit the columns: {error}", "CAST a text column first")
+            self.problem(
+                (*path, "sql"), f"this SQL does not fit the columns: {error}", "CAST a text column first"
+            )
             return pl.lit(None, dtype=pl.String), pl.String(), ""
         for name in sql.numbers:
             self.number_column(path, name)
@@ -206,7 +211,13 @@ class Leaves:
         return self._instead((*path, "otherwise"), value.otherwise, target, result, unmapped, None)
 
     def _instead(
-        self, path: Path, value: Value, target: Target, result: pl.Expr, where: pl.Expr, done: Converted | None
+        self,
+        path: Path,
+        value: Value,
+        target: Target,
+        result: pl.Expr,
+        where: pl.Expr,
+        done: Converted | None,
     ) -> pl.Expr:
         """`result`, but another value's where `where` holds; that value's checks count only there."""
         first = len(self.checks)

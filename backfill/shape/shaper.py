@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping as MappingOf
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 
@@ -18,7 +20,19 @@ from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_groupin
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.problems import advice
 
-__all__ = ["EVENT", "HEAD", "ID", "KEY", "NAME", "TAIL", "TIME", "Notice", "Shaped", "Shaper", "compile_shaper"]
+__all__ = [
+    "EVENT",
+    "HEAD",
+    "ID",
+    "KEY",
+    "NAME",
+    "TAIL",
+    "TIME",
+    "Notice",
+    "Shaped",
+    "Shaper",
+    "compile_shaper",
+]
 
 # Columns of Shaped.events beside FILE and ROW.
 EVENT, NAME, ID, TIME, HEAD, TAIL = ":event", ":name", ":id", ":time", ":head", ":tail"
@@ -45,8 +59,8 @@ class Shaped:
     """What became of a chunk.
 
     `events`: FILE, ROW, EVENT (UInt16, its position in the mapping), NAME, ID (for a hash its digits), TIME
-    (Datetime µs UTC), HEAD and TAIL (the JSON around the id), and KEY of its group under group_by.
-    `invalid` has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
+    (Datetime µs UTC), HEAD and TAIL (the JSON around the id), and KEY of its group under group_by. `invalid`
+    has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
     """
 
     rows: pl.DataFrame
@@ -70,7 +84,7 @@ class Shaper:
     plain: list[str] = field(default_factory=list)
     columns: Columns = field(default_factory=lambda: Columns({}))
 
-    def whole_groups(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    def whole_groups(self, chunks: Iterable[Chunk], folder: Path | None = None) -> Iterator[Chunk]:
         """The chunks, cut between groups under group_by."""
         return adjacent(chunks, self.columns, self.grouping.keys) if self.grouping else iter(chunks)
 
@@ -108,7 +122,8 @@ class Shaper:
         )
 
     def finish_id(self, events: pl.DataFrame, occurrences: pl.Series | None = None) -> pl.DataFrame:
-        """`events` with whole ids: a hash's prefix is put before its digits, and twins get digits of their own.
+        """`events` with whole ids: a hash's prefix is put before its digits, and twins get digits of their
+        own.
 
         `occurrences` has for each event which of its twins it is, from 0.
         """
@@ -130,7 +145,9 @@ class Shaper:
             return groups.height
         return rows.filter(pl.col(GROUP).is_in(groups[GROUP].implode())).height
 
-    def _events(self, plan: EventPlan, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection], list[Notice]]:
+    def _events(
+        self, plan: EventPlan, frame: pl.DataFrame
+    ) -> tuple[pl.DataFrame, list[Rejection], list[Notice]]:
         checks = self.row_checks + plan.checks
         rejecting = [check.bad for check in checks if check.severity == "reject"]
         others = [check for check in checks if check.severity != "reject"]
@@ -190,7 +207,9 @@ def compile_shaper(
         problems += wrong
     if problems:
         raise MappingError(str(mapping.path), problems)
-    return Shaper(mapping, where, where_numbers, row_checks, plans, grouping, _plain(plans, schema, hashed), columns)
+    return Shaper(
+        mapping, where, where_numbers, row_checks, plans, grouping, _plain(plans, schema, hashed), columns
+    )
 
 
 def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType], hashed: list[str]) -> list[str]:
@@ -220,7 +239,14 @@ def _rejections(frame: pl.DataFrame, checks: list[Check]) -> list[Rejection]:
         details = [_detail(checks[i], values[i + 1]) for i in told]
         main = next((i for i in stops if checks[i].column), stops[0])
         result.append(
-            Rejection(flag[0], flag[1], checks[main].code, "; ".join(details), checks[main].column, _short(values[main + 1]))
+            Rejection(
+                flag[0],
+                flag[1],
+                checks[main].code,
+                "; ".join(details),
+                checks[main].column,
+                _short(values[main + 1]),
+            )
         )
     return result
 
@@ -241,11 +267,18 @@ def _short(value: str | None) -> str:
 def _notices(frame: pl.DataFrame, checks: list[Check]) -> list[Notice]:
     if not checks or not frame.height:
         return []
-    counts = frame.select(check.bad.cast(pl.UInt32).sum().alias(str(i)) for i, check in enumerate(checks)).row(0)
+    counts = frame.select(
+        check.bad.cast(pl.UInt32).sum().alias(str(i)) for i, check in enumerate(checks)
+    ).row(0)
     notices = []
     for check, count in zip(checks, counts, strict=True):
         if count:
-            place = frame.filter(check.bad).head(1).select(FILE, ROW, check.shown.cast(pl.String).alias("")).row(0)
+            place = (
+                frame.filter(check.bad)
+                .head(1)
+                .select(FILE, ROW, check.shown.cast(pl.String).alias(""))
+                .row(0)
+            )
             notices.append(
                 Notice(check.code, check.field, count, place[0], place[1], _short(place[2]), check.severity)
             )

@@ -1,8 +1,8 @@
 """SQL in a mapping over columns that are texts: `discount > 0` means the number in the text.
 
-A CSV has only texts, and Polars refuses to compare or add them to numbers. So a text column that stands where SQL
-wants a number is read as one, by the same rules as any other number of the mapping; a text that is none rejects its
-row instead of becoming null without a word.
+A CSV has only texts, and Polars refuses to compare or add them to numbers. So a text column that stands where
+SQL wants a number is read as one, by the same rules as any other number of the mapping; a text that is none
+rejects its row instead of becoming null without a word.
 """
 
 from __future__ import annotations
@@ -19,15 +19,52 @@ __all__ = ["NUMBER_PREFIX", "Sql", "SqlError", "read_sql"]
 
 NUMBER_PREFIX = ":number:"
 # The functions of sqlglot's tree whose arguments are numbers, whatever else they are called in.
-NUMERIC_FUNCTIONS = (
-    "Sum Avg Abs Round Floor Ceil Sqrt Cbrt Median Stddev StddevSamp StddevPop Variance Sign Ln Log Exp Pow Mod "
-    "Trunc Quantile PercentileCont PercentileDisc"
-).split()
+NUMERIC_FUNCTIONS = [
+    "Sum",
+    "Avg",
+    "Abs",
+    "Round",
+    "Floor",
+    "Ceil",
+    "Sqrt",
+    "Cbrt",
+    "Median",
+    "Stddev",
+    "StddevSamp",
+    "StddevPop",
+    "Variance",
+    "Sign",
+    "Ln",
+    "Log",
+    "Exp",
+    "Pow",
+    "Mod",
+    "Trunc",
+    "Quantile",
+    "PercentileCont",
+    "PercentileDisc",
+]
 NUMERIC_RESULTS = [*NUMERIC_FUNCTIONS, "Count", "Length", "StrPosition", "Year", "Month", "Day", "Extract"]
 # What has the type of its arguments: whether numbers are wanted, the outside says.
-TRANSPARENT = "Paren Min Max Coalesce Case If Greatest Least First Last FirstValue LastValue Filter Nullif Distinct".split()
-ARITHMETIC = "Add Sub Mul Div IntDiv Mod Neg".split()
-COMPARISONS = "EQ NEQ GT GTE LT LTE NullSafeEQ NullSafeNEQ".split()
+TRANSPARENT = [
+    "Paren",
+    "Min",
+    "Max",
+    "Coalesce",
+    "Case",
+    "If",
+    "Greatest",
+    "Least",
+    "First",
+    "Last",
+    "FirstValue",
+    "LastValue",
+    "Filter",
+    "Nullif",
+    "Distinct",
+]
+ARITHMETIC = ["Add", "Sub", "Mul", "Div", "IntDiv", "Mod", "Neg"]
+COMPARISONS = ["EQ", "NEQ", "GT", "GTE", "LT", "LTE", "NullSafeEQ", "NullSafeNEQ"]
 
 
 class SqlError(ValueError):
@@ -47,7 +84,8 @@ class Sql:
 
 
 def read_sql(text: str, columns: Columns, *, wants_number: bool) -> Sql:
-    """Rewrite `text` so that text columns are numbers where numbers are wanted (`wants_number`: by its field)."""
+    """Rewrite `text` so that text columns are numbers where numbers are wanted (`wants_number`: by its
+    field)."""
     tree = _parse(text)
     cuts: list[tuple[int, int, str]] = []
     for column in tree.find_all(_exp().Column):
@@ -108,7 +146,11 @@ def _numeric(node: Any, outermost: bool, columns: Columns) -> bool:
         other = parent.expression if parent.this is node else parent.this
         return _is_number(other, columns)
     if kind == "Between":
-        return any(_is_number(parent.args[key], columns) for key in ("low", "high", "this") if parent.args[key] is not node)
+        return any(
+            _is_number(parent.args[key], columns)
+            for key in ("low", "high", "this")
+            if parent.args[key] is not node
+        )
     if kind == "In":
         return any(_is_number(item, columns) for item in parent.expressions)
     if kind in TRANSPARENT and not (kind in ("Case", "If") and node.arg_key == "this" and kind == "If"):
@@ -123,7 +165,7 @@ def _is_number(node: Any, columns: Columns) -> bool:
     if kind == "Column":
         dtype = columns.schema.get(node.name)
         return dtype is not None and dtype.is_numeric()
-    if kind == "Cast" or kind == "TryCast":
+    if kind in {"Cast", "TryCast"}:
         return _kind_of_type(node) in ("INT", "BIGINT", "SMALLINT", "TINYINT", "FLOAT", "DOUBLE", "DECIMAL")
     if kind in TRANSPARENT:
         return any(_is_number(child, columns) for child in node.iter_expressions())

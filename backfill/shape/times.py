@@ -13,8 +13,15 @@ __all__ = ["Zone", "from_epoch", "from_format", "from_iso", "localize"]
 
 Ambiguous = Literal["reject", "earliest", "latest"]
 
-# Without a declared format: ISO 8601 and what databases make of it. A day or month first is for the user to say.
-LOCAL_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d")
+# Without a declared format: ISO 8601 and what databases make of it. A day or month first is for the user to
+# say.
+LOCAL_FORMATS = (
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d",
+)
 ZONED = r"[ZzTtCc]$|[0-9] ?[+-][0-9]{2}:?(?:[0-9]{2})?$"
 ZONE = r"(?i)(Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)$"
 OFFSET = r"^[+-]([0-9]{2}):?([0-9]{2})?$"
@@ -30,10 +37,11 @@ class Zone:
 
 
 def localize(local: pl.Expr, zone: Zone) -> pl.Expr:
-    """A naive Datetime as UTC; null where the zone is not known, or clocks repeat or skip the time and that rejects.
+    """A naive Datetime as UTC; null where the zone is not known, or clocks repeat or skip the time and that
+    rejects.
 
-    `earliest` and `latest` take the first or second of a repeated time; a skipped time counts with the offset before
-    (earliest) or after (latest) the change, as PEP 495's fold does.
+    `earliest` and `latest` take the first or second of a repeated time; a skipped time counts with the offset
+    before (earliest) or after (latest) the change, as PEP 495's fold does.
     """
     if zone.name is None:
         return pl.lit(None, dtype=pl.Datetime("us", "UTC"))
@@ -49,17 +57,22 @@ def localize(local: pl.Expr, zone: Zone) -> pl.Expr:
 
 
 def _utc(local: pl.Expr, name: str, ambiguous: Literal["earliest", "latest", "null"]) -> pl.Expr:
-    return local.dt.replace_time_zone(name, ambiguous=ambiguous, non_existent="null").dt.convert_time_zone("UTC")
+    return local.dt.replace_time_zone(name, ambiguous=ambiguous, non_existent="null").dt.convert_time_zone(
+        "UTC"
+    )
 
 
 def from_iso(text: pl.Expr, zone: Zone, let: Let) -> tuple[pl.Expr, pl.Expr]:
-    """(the time in UTC, whether it was understood but for its zone) of ISO 8601 texts, with a zone or without."""
+    """(the time in UTC, whether it was understood but for its zone) of ISO 8601 texts, with a zone or
+    without."""
     text = let(text.str.strip_chars())
     zoned = let((text.str.len_bytes() > DATE_LENGTH) & text.str.contains(ZONED))
     # Most files have no zones: what only a zone needs is skipped where a whole chunk has none.
     zone_part = let(pl.when(zoned).then(text).map_batches(_zone_part, return_dtype=pl.String))
     body = let(pl.when(zoned).then(text.str.strip_suffix(zone_part).str.strip_chars_end()).otherwise(text))
-    local = let(pl.coalesce(body.str.to_datetime(form, strict=False, time_unit="us") for form in LOCAL_FORMATS))
+    local = let(
+        pl.coalesce(body.str.to_datetime(form, strict=False, time_unit="us") for form in LOCAL_FORMATS)
+    )
     minutes = let(zone_part.map_batches(_offset, return_dtype=pl.Int32))
     absolute = local.dt.replace_time_zone("UTC") - pl.duration(minutes=minutes)
     return pl.when(zoned).then(absolute).otherwise(localize(local, zone)), local.is_not_null()
@@ -82,12 +95,17 @@ def _offset(zones: pl.Series) -> pl.Series:
 
 
 def from_format(text: pl.Expr, form: str, zone: Zone, let: Let) -> tuple[pl.Expr, pl.Expr]:
-    """(the time in UTC, whether it was understood but for its zone) of texts in a declared strptime format."""
+    """(the time in UTC, whether it was understood but for its zone) of texts in a declared strptime
+    format."""
     text = text.str.strip_chars()
     plain = form.replace("%%", "")
     if any(directive in plain for directive in ("%z", "%:z", "%#z", "%+")):
         # %#z is %z that takes Z and a bare hour too.
-        parsed = let(text.str.to_datetime(form.replace("%:z", "%#z").replace("%z", "%#z"), strict=False, time_unit="us"))
+        parsed = let(
+            text.str.to_datetime(
+                form.replace("%:z", "%#z").replace("%z", "%#z"), strict=False, time_unit="us"
+            )
+        )
         return parsed.dt.convert_time_zone("UTC"), parsed.is_not_null()
     if any(directive in plain for directive in ("%H", "%I", "%T", "%R", "%c", "%X", "%s", "%k", "%l", "%r")):
         local = let(text.str.to_datetime(form, strict=False, time_unit="us"))
@@ -99,7 +117,8 @@ def from_format(text: pl.Expr, form: str, zone: Zone, let: Let) -> tuple[pl.Expr
 
 
 def from_epoch(number: pl.Expr, unit: str) -> pl.Expr:
-    """Seconds (`epoch_s`) or milliseconds (`epoch_ms`) since 1970, as Float64, in UTC. Beyond year 9999: null."""
+    """Seconds (`epoch_s`) or milliseconds (`epoch_ms`) since 1970, as Float64, in UTC. Beyond year 9999:
+    null."""
     micros = (number * (1e6 if unit == "epoch_s" else 1e3)).round()
     safe = pl.when(micros.abs() < 253402300800e6).then(micros).cast(pl.Int64, strict=False)
     return safe.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

@@ -1,0 +1,309 @@
+"""The command line: parse, call one function, print, exit. The only module that knows click.
+
+Modules are imported where they are used, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backfill import __version__
+from backfill.errors import BackfillError, BugError, InterruptedRun, UsageError
+
+if TYPE_CHECKING:
+    from backfill.progress import Plain
+    from backfill.settings import Flags, Settings
+    from backfill.survey import Plan, Survey
+
+__all__ = ["main"]
+
+MAPPING = click.argument("mapping", type=click.Path(path_type=Path, dir_okay=False))
+STATE = click.option(
+    "--state", type=click.Path(path_type=Path, file_okay=False), help="Folder of ledger and runs [BACKFILL_STATE]."
+)
+STORE = click.option("--store", help="The store's id [REDO_STORE_ID].")
+BASE_URL = click.option("--base-url", help="The API, or a sandbox [REDO_BASE_URL].")
+SANDBOX = click.option("--sandbox", is_flag=True, help="Start the sandbox inside the run and send there.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="backfill")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def backfill(context: click.Context, *, debug: bool) -> None:
+    """Bring a store's history into Redo, once and only once.
+
+    \b
+    backfill check orders.yaml            read, map and validate everything; send nothing
+    backfill run orders.yaml --sandbox    rehearse: send to a local stand-in
+    backfill run orders.yaml              send; run it again after anything
+    """
+    context.ensure_object(dict)["debug"] = debug
+
+
+@backfill.command()
+@MAPPING
+@STORE
+@BASE_URL
+@STATE
+@SANDBOX
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Read, map and validate everything; send nothing.
+
+    Tells what is ready, what is rejected and why, what is suspicious, and how long sending would take.
+    Exit status 0: all is ready. 3: some rows or events are rejected.
+    """
+    from backfill import run as runs
+    from backfill.report.text import check_text
+
+    with _observer(as_json=as_json, quiet=quiet) as observer:
+        planned, found, settings = runs.check(mapping, _flags(options), observer)
+        if not as_json:
+            click.echo(check_text(planned, found, settings))
+    return 3 if found.rejected else 0
+
+
+@backfill.command()
+@MAPPING
+@click.option("-n", "count", default=3, show_default=True, type=click.IntRange(1), help="How many events.")
+@click.option("--row", type=click.IntRange(1), help="The events of this row (as file:row tells it).")
+@click.option("--curl", is_flag=True, help="As a curl command.")
+def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
+    """Show the first events as they would be sent."""
+    from backfill.preview import preview as previews
+
+    shown = 0
+    for text in previews(mapping, count, row=row, curl=curl):
+        click.echo(text)
+        shown += 1
+    if not shown:
+        raise UsageError("no event to show", hint="`backfill check` tells what becomes of the rows")
+    return 0
+
+
+@backfill.command()
+@MAPPING
+@STORE
+@BASE_URL
+@click.option("--endpoint", type=click.Choice(["single", "bulk"]), help="One event a request, or up to 100.")
+@click.option("--rate", type=float, help="Requests per second, of the store's 100.")
+@click.option("--concurrency", type=click.IntRange(1, 512), help="Requests in flight at most.")
+@click.option("--limit", type=click.IntRange(1), help="Send the first N events and stop: a canary.")
+@SANDBOX
+@click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
+@click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
+@STATE
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Check, ask, send, remember. Run it again after anything: it sends only what is missing.
+
+    \b
+    Exit status:
+      0  every event is delivered, now or before     65  an export can't be read
+      2  wrong usage                                  70  a bug of ours
+      3  done, and some rows or events were rejected  74  disk or ledger trouble
+     11  another run holds the ledger                 75  events are left: run again
+     77  the secret or store was refused              78  the mapping or settings are wrong
+    130, 143  interrupted: what was sent is recorded; run again
+    """
+    from backfill import run as runs
+    from backfill.report.text import result_text
+
+    with _observer(as_json=as_json, quiet=quiet) as observer:
+        result = runs.run(mapping, _flags(options), observer)
+    if as_json:
+        from backfill.progress import JsonLines
+
+        JsonLines().emit("summary", **result.summary, folder=str(result.folder))
+    else:
+        places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
+                  ("report.html", *result.extras)]  # fmt: skip
+        click.echo(result_text(result.summary, *runs.describe(result.status, result.summary), places))
+    if result.error is not None:
+        _tell(result.error)
+    return result.status
+
+
+@backfill.command()
+@click.argument("mapping", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@STATE
+@SANDBOX
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
+    """Show what the ledger knows; may be asked while a run goes on."""
+    from backfill.status import status as told
+
+    click.echo(told(mapping, _flags(options), as_json=as_json))
+    return 0
+
+
+@backfill.command()
+@click.argument("mapping", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@STATE
+@SANDBOX
+@click.option("--open", "show", is_flag=True, help="Open it in the browser.")
+def report(mapping: Path | None, *, show: bool, **options: Any) -> int:
+    """Say where the last run's report is."""
+    from backfill.status import last_report
+
+    path = last_report(mapping, _flags(options))
+    click.echo(path)
+    if show:
+        click.launch(str(path))
+    return 0
+
+
+@backfill.command()
+def schema() -> int:
+    """Print the mapping's JSON Schema, for editors."""
+    import json
+
+    from backfill.mapping import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+@backfill.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; this machine only, unless told.")
+@click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="0: any that is free.")
+@click.option("--database", type=click.Path(path_type=Path, dir_okay=False), help="Keep what arrives in this file.")
+@click.option("--faults", default="", help="Misbehave: latency=80±40,503=1%,reset=2%,429=2% …")
+@click.option("--rate", default=100.0, show_default=True, help="Requests per second a store; 0: no limit.")
+@click.option("--bulk-body", is_flag=True, help="Answer bulk requests with the older per-event body.")
+def sandbox(*, host: str, port: int, database: Path | None, faults: str, rate: float, bulk_body: bool) -> int:
+    """Run a local stand-in for the API, with a page to look at what arrived."""
+    import anyio
+
+    from backfill.sandbox import Faults, FaultsError, ListenError, Options, StoreError, serve
+
+    try:
+        chosen = Faults.parse(faults)
+    except FaultsError as error:
+        raise UsageError(f"--faults: {error}") from error
+    options = Options(
+        host=host, port=port, database=database, faults=chosen, rate=rate or None, bulk_body=bulk_body
+    )
+
+    def started(base_url: str) -> None:
+        click.echo(f"base URL: {base_url}")
+        click.echo(f"page:     {base_url.rpartition('/')[0]}/")
+        click.echo("stop it with Ctrl-C", err=True)
+
+    try:
+        anyio.run(lambda: serve(options, started=started))
+    except (ListenError, StoreError) as error:
+        raise UsageError(str(error)) from error
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _flags(options: dict[str, Any]) -> Flags:
+    from backfill.settings import Flags
+
+    return Flags(**options)
+
+
+def _observer(*, as_json: bool, quiet: bool) -> Plain:
+    from backfill.progress import JsonLines, Plain, Terminal
+
+    if as_json:
+        return JsonLines()
+    if quiet or not sys.stderr.isatty():
+        return Plain(quiet=quiet)
+
+    class Asking(Terminal):
+        """A terminal can be asked."""
+
+        def confirm(self, planned: Plan, found: Survey, settings: Settings, total: int) -> bool:
+            return _ask(found, settings, total)
+
+    return Asking()
+
+
+def _ask(found: Survey, settings: Settings, total: int) -> bool:
+    from backfill.printable import printable
+    from backfill.report.text import duration, promise_text
+
+    click.echo(f"To store {settings.store} at {settings.base_url}:", err=True)
+    click.echo(printable("\n".join(promise_text(found))), err=True)
+    requests = settings.requests(total)
+    click.echo(
+        f"{total:,} events in {requests:,} requests, {duration(requests / settings.rate)}. "
+        "They may start live flows: emails and texts to real customers.",
+        err=True,
+    )
+    return sys.stdin.isatty() and click.confirm("Send them?", err=True)
+
+
+def _tell(error: BackfillError) -> None:
+    """One red line (a line for each problem of a mapping), and what to do."""
+    from backfill.printable import printable
+
+    text = printable(error.message) + (f"\n{printable(error.hint)}" if error.hint else "")
+    try:
+        click.secho(text, fg="red" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else None, err=True)
+    except (OSError, ValueError):
+        pass  # nobody reads stderr; the exit status still tells
+
+
+def main() -> None:
+    """The entry point: one place turns an error into a line and an exit status."""
+    sys.exit(guarded(lambda: backfill.main(standalone_mode=False), debug="--debug" in sys.argv[1:]))
+
+
+def guarded(work: Callable[[], Any], *, debug: bool) -> int:
+    """What `work` returns as exit status; for an error its line on stderr and its status."""
+    import signal
+
+    def stop(number: int, _frame: object) -> None:
+        raise InterruptedRun(
+            "interrupted: what was sent is recorded", signal=number, hint="run the same command again to go on"
+        )
+
+    try:
+        signal.signal(signal.SIGTERM, stop)
+        return int(work() or 0)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _failed(InterruptedRun("interrupted", signal=signal.SIGINT, hint="run the same command again"), debug)
+    except BackfillError as error:
+        return _failed(error, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 (the last place: no traceback reaches a user unasked)
+        return _failed(_bug(error), debug, error)
+
+
+def _bug(error: Exception) -> BugError:
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    # Without the error's own words: they could hold a customer's data.
+    return BugError(
+        f"an error that was not foreseen: {type(error).__name__}",
+        hint="please report it: run again with `backfill --debug …` and send the traceback, after a look at what it shows",
+    )
+
+
+def _failed(error: BackfillError, debug: bool, cause: Exception | None = None) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exception(cause or error)
+    _tell(error)
+    return error.status

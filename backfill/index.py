@@ -1,0 +1,223 @@
+"""What only the whole export shows: ids that stand twice, twins, groups whose rows stand apart.
+
+For each event a few numbers are kept (35 bytes), never its text: two hashes of its id, one of its content, its place,
+its name's number, and its state. Events are numbered in the order in which the export gives them, so that what is
+decided here, once the export has been read, is applied by number when it is read again to be sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+__all__ = ["Index", "LateProblem", "State"]
+
+ROW_BITS = 40
+# Polars' hashes differ between its releases: good for one run, never for an id.
+SEEDS = (0x5EED1, 0x5EED2, 0x5EED3)
+
+UInt64s = npt.NDArray[np.uint64]
+
+
+class State(IntEnum):
+    """What will become of an event, or became of it in an earlier run."""
+
+    NEW = 0
+    DELIVERED = 1
+    CHANGED = 2
+    REFUSED = 3
+    DUPLICATE = 4
+    INVALID = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LateProblem:
+    """An event that is refused because of another: its place, and that of the other."""
+
+    problem: str
+    file: int
+    row: int
+    other_file: int
+    other_row: int
+
+
+@dataclass
+class Index:
+    """Numbers of all events. Add chunk after chunk, then `resolve` once.
+
+    Memory: 35 bytes an event while it is filled, 11 after `resolve`.
+    """
+
+    names: list[str] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _ids: list[tuple[UInt64s, UInt64s]] = field(default_factory=list)
+    _contents: list[UInt64s] = field(default_factory=list)
+    _places: list[UInt64s] = field(default_factory=list)
+    _names: list[npt.NDArray[np.uint16]] = field(default_factory=list)
+    _twin_allowed: list[npt.NDArray[np.bool_]] = field(default_factory=list)
+    _group_keys: list[UInt64s] = field(default_factory=list)
+    _group_places: list[UInt64s] = field(default_factory=list)
+    states: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    _states: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    places: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
+    name_numbers: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
+    twins: tuple[UInt64s, UInt64s] = field(default_factory=lambda: (np.empty(0, np.uint64), np.empty(0, np.uint64)))
+    twins_differ: int = 0
+
+    def add(
+        self,
+        ids: pl.Series,
+        contents: tuple[pl.Series, pl.Series],
+        files: pl.Series,
+        rows: pl.Series,
+        names: pl.Series,
+        states: npt.NDArray[np.uint8],
+        twin_allowed: npt.NDArray[np.bool_],
+    ) -> None:
+        """Events of one chunk; columns of one length. `twin_allowed`: its mapping says `occurrence: true`."""
+        self._ids.append((ids.hash(SEEDS[0]).to_numpy(), ids.hash(SEEDS[1]).to_numpy()))
+        first, second = (series.hash(SEEDS[2] + i).to_numpy() for i, series in enumerate(contents))
+        self._contents.append(first ^ second)
+        self._places.append(_place(files, rows))
+        self._names.append(self._number(names))
+        self._states.append(states)
+        self._twin_allowed.append(twin_allowed)
+
+    def add_groups(self, keys: pl.Series, files: pl.Series, rows: pl.Series) -> None:
+        """The groups of one chunk: each one's key, and where its first row stands."""
+        self._group_keys.append(keys.hash(SEEDS[0]).to_numpy())
+        self._group_places.append(_place(files, rows))
+
+    def __len__(self) -> int:
+        return sum(len(states) for states in self._states) if self._states else len(self.states)
+
+    def resolve(self) -> list[LateProblem]:
+        """Decide what only the whole export shows. Sets `states`, `twins`; gives the events that are refused for it."""
+        self.states = _concat(self._states, np.uint8)
+        self.places = _concat(self._places, np.uint64)
+        self.name_numbers = _concat(self._names, np.uint16)
+        first = _concat([one for one, _ in self._ids], np.uint64)
+        second = _concat([two for _, two in self._ids], np.uint64)
+        contents = _concat(self._contents, np.uint64)
+        allowed = _concat(self._twin_allowed, np.bool_)
+        for used in (self._states, self._places, self._names, self._ids, self._contents, self._twin_allowed):
+            used.clear()
+        problems = self._apart()
+        suspects = _repeated(first)
+        if len(suspects):
+            frame = pl.DataFrame(
+                {
+                    "number": suspects,
+                    "first": first[suspects],
+                    "second": second[suspects],
+                    "content": contents[suspects],
+                    "place": self.places[suspects],
+                    "allowed": allowed[suspects],
+                }
+            )
+            problems += self._repeats(frame.filter(pl.len().over("first", "second") > 1))
+        return problems
+
+    def _repeats(self, frame: pl.DataFrame) -> list[LateProblem]:
+        ids = ["first", "second"]
+        frame = frame.sort("number").with_columns(
+            twin=pl.int_range(pl.len(), dtype=pl.UInt64).over(ids),
+            same=pl.col("content") == pl.col("content").first().over(ids),
+            other=pl.col("place").first().over(ids),
+        )
+        later = frame.filter(pl.col("twin") > 0)
+        twins = later.filter("allowed")
+        self.twins = twins["number"].to_numpy(), twins["twin"].to_numpy()
+        self.twins_differ = twins.filter(~pl.col("same")).height
+        again = later.filter(~pl.col("allowed"))
+        valid = self.states[again["number"].to_numpy()] != State.INVALID
+        again = again.filter(pl.Series(valid, dtype=pl.Boolean))
+        self.states[again.filter("same")["number"].to_numpy()] = State.DUPLICATE
+        conflicts = again.filter(~pl.col("same"))
+        self.states[conflicts["number"].to_numpy()] = State.INVALID
+        return [
+            LateProblem("id_conflict", *unplace(place), *unplace(other))
+            for place, other in conflicts.select("place", "other").iter_rows()
+        ]
+
+    def _apart(self) -> list[LateProblem]:
+        """Groups whose rows stand apart: none of their parts is the whole, so that none is sent."""
+        keys, places = _concat(self._group_keys, np.uint64), _concat(self._group_places, np.uint64)
+        self._group_keys.clear()
+        self._group_places.clear()
+        suspects = _repeated(keys)
+        if not len(suspects):
+            return []
+        frame = pl.DataFrame({"key": keys[suspects], "place": places[suspects]}).with_columns(
+            first=pl.col("place").min().over("key"), last=pl.col("place").max().over("key")
+        )
+        apart = np.isin(self.places, frame["place"].to_numpy())
+        self.states[apart] = State.INVALID
+        others = frame.with_columns(other=pl.when(pl.col("place") == pl.col("first")).then("last").otherwise("first"))
+        return [
+            LateProblem("group_apart", *unplace(place), *unplace(other))
+            for place, other in others.select("place", "other").iter_rows()
+        ]
+
+    def _number(self, names: pl.Series) -> npt.NDArray[np.uint16]:
+        """Names as numbers; from 65,535 on all are one: names without end are a mistake that is told otherwise."""
+        distinct = names.unique().to_list()
+        for name in distinct:
+            if name not in self._numbers:
+                self._numbers[name] = min(len(self.names), 0xFFFF)
+                if len(self.names) <= 0xFFFF:
+                    self.names.append(name)
+        if len(distinct) == 1:
+            return np.full(len(names), self._numbers[distinct[0]], np.uint16)
+        numbers = [self._numbers[name] for name in distinct]
+        return names.replace_strict(distinct, numbers, return_dtype=pl.UInt16).to_numpy()
+
+    def twin_of(self, start: int, stop: int) -> pl.Series | None:
+        """Which of its twins each event of a range of numbers is; None where none has any."""
+        numbers, twins = self.twins
+        low, high = np.searchsorted(numbers, (start, stop))
+        if low == high:
+            return None
+        result = np.zeros(stop - start, np.int64)
+        result[numbers[low:high].astype(np.int64) - start] = twins[low:high]
+        return pl.Series(result)
+
+    def counts(self) -> dict[State, int]:
+        """How many events have each state."""
+        found = np.bincount(self.states, minlength=len(State))
+        return {state: int(found[state]) for state in State}
+
+    def counts_by_name(self, state: State) -> dict[str, int]:
+        """How many events of each name have this state."""
+        found = np.bincount(self.name_numbers[self.states == state], minlength=len(self.names))
+        return {name: int(count) for name, count in zip(self.names, found, strict=False) if count}
+
+
+def _place(files: pl.Series, rows: pl.Series) -> UInt64s:
+    place = (files.cast(pl.UInt64).to_numpy() << np.uint64(ROW_BITS)) | rows.to_numpy()
+    return place.astype(np.uint64, copy=False)
+
+
+def unplace(place: int) -> tuple[int, int]:
+    """(file, row) of a place."""
+    return place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)
+
+
+def _repeated(keys: UInt64s) -> npt.NDArray[np.int64]:
+    """The numbers of all keys that stand more than once, in order."""
+    if len(keys) < 2:  # noqa: PLR2004 (two make a repeat)
+        return np.empty(0, np.int64)
+    order = np.argsort(keys, kind="stable")
+    same = keys[order][1:] == keys[order][:-1]
+    if not same.any():
+        return np.empty(0, np.int64)
+    member = np.concatenate((same, [False])) | np.concatenate(([False], same))
+    return np.sort(order[member])
+
+
+def _concat(parts: list, dtype: type) -> npt.NDArray:  # type: ignore[type-arg]  # one helper for arrays of all kinds
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

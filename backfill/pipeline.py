@@ -1,0 +1,320 @@
+"""The second reading: what the survey found ready is read again, packed, sent, and remembered.
+
+    read → shape → pack → (bounded queue) → workers: send → recorder: ledger
+
+One task group owns every task. Reading and the ledger are in threads. A worker takes its next request when the
+ledger holds the outcomes of the last, so that after a kill only what was in flight goes twice.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import httpx
+import numpy as np
+import polars as pl
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from backfill.errors import BackfillError, BugError, ExportError, InterruptedRun
+from backfill.index import State
+from backfill.ledger import Ledger
+from backfill.pack import pack
+from backfill.records import Events, Outcome, Request
+from backfill.send import Sender, Snapshot, Target
+from backfill.survey import Plan, Survey, events_of
+from backfill.transport import make_transport
+
+__all__ = ["Delivered", "Delivery", "Sending", "deliver"]
+
+# What is in flight when a signal comes has this long to be answered.
+DRAIN_SECONDS = 20.0
+PROGRESS_SECONDS = 0.2
+# Workers beyond the sender's concurrency wait for the ledger while others send.
+WORKERS_PER_PLACE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The state of delivery, for who watches: events by outcome, and the sender's own figures."""
+
+    total: int
+    accepted: int
+    refused: int
+    pending: int
+    seconds: float
+    snapshot: Snapshot
+
+
+@dataclass
+class Delivered:
+    """How delivery ended: events by outcome, the figures, and the error that stopped it, if any did.
+
+    `sent_names` counts accepted events by name; `unsent` were never handed to the sender.
+    """
+
+    accepted: int = 0
+    refused: int = 0
+    pending: int = 0
+    unsent: int = 0
+    sent_names: dict[str, int] = field(default_factory=dict)
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    error: BackfillError | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What delivery needs. `rate` in requests/s; `limit` in events; `refused` is told of each refused event."""
+
+    planned: Plan
+    survey: Survey
+    ledger: Ledger
+    run: int
+    target: Target
+    rate: float
+    concurrency: int
+    limit: int | None = None
+    retry_rejected: bool = False
+    scratch: Path | None = None
+    transport: Callable[[], httpx.AsyncBaseTransport] | None = None
+    refused: Callable[[Outcome], None] = lambda outcome: None
+    watch: Callable[[Sending], None] = lambda sending: None
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        """The states of the events to be sent."""
+        return (State.NEW, State.REFUSED) if self.retry_rejected else (State.NEW,)
+
+    @property
+    def total(self) -> int:
+        """How many events are to be sent."""
+        ready = int(np.isin(self.survey.index.states, self.states).sum())
+        return ready if self.limit is None else min(ready, self.limit)
+
+
+def deliver(delivery: Delivery) -> Delivered:
+    """Send all that is to be sent; returns in any case with what was achieved, and with what stopped it."""
+    return anyio.run(_Run(delivery).main, backend_options=_loop())
+
+
+def _loop() -> dict[str, object]:
+    try:
+        import uvloop  # noqa: F401 (there is none for Windows)
+    except ImportError:
+        return {}
+    return {"use_uvloop": True}
+
+
+def to_send(delivery: Delivery) -> Iterator[Events]:
+    """The events to be sent, chunk by chunk, in the export's order. Raises ExportError if the export is another now."""
+    index, shaper = delivery.survey.index, delivery.planned.shaper
+    left = delivery.total
+    at = 0
+    for chunk in shaper.whole_groups(delivery.planned.export.chunks(), delivery.scratch):
+        if not left:
+            return
+        if not chunk.frame.height:
+            continue
+        events = shaper.shape(chunk.frame).events
+        stop = at + events.height
+        states = index.states[at:stop]
+        if len(states) != events.height:
+            raise ExportError("the export has other rows than when it was checked", hint="run again")
+        chosen = np.flatnonzero(np.isin(states, delivery.states))[:left]
+        if len(chosen):
+            left -= len(chosen)
+            whole = shaper.finish_id(events, index.twin_of(at, stop))
+            yield events_of(whole[pl.Series(chosen)])
+        at = stop
+
+
+class _Run:
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self.result = Delivered()
+        self.total = delivery.total
+        self.offered = 0
+        self.began = monotonic()
+        self.sender: Sender
+
+    async def main(self) -> Delivered:
+        delivery = self.delivery
+        make = delivery.transport or (lambda: make_transport(connections=max(64, delivery.concurrency)))
+        self.recorder = _Recorder(delivery.ledger, delivery.run, self._failed)
+        async with Sender(
+            delivery.target, make(), rate=delivery.rate, concurrency=delivery.concurrency, record=self._known
+        ) as self.sender:
+            async with anyio.create_task_group() as around:
+                self.work = anyio.CancelScope()
+                around.start_soon(self.recorder.run)
+                around.start_soon(self._signals)
+                around.start_soon(self._progress)
+                with self.work:
+                    await self._work()
+                with anyio.CancelScope(shield=True):
+                    await self.recorder.close()
+                around.cancel_scope.cancel()
+            self.result.snapshot = self.sender.snapshot()
+        self.result.unsent = self.total - self.offered
+        self.result.pending = self.total - self.result.accepted - self.result.refused
+        self._report()
+        return self.result
+
+    async def _work(self) -> None:
+        workers = self.delivery.concurrency * WORKERS_PER_PLACE
+        give, take = anyio.create_memory_object_stream[Request](self.delivery.concurrency)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._produce, give)
+            for _ in range(workers):
+                group.start_soon(self._send, take.clone())
+            take.close()
+
+    async def _produce(self, give: MemoryObjectSendStream[Request]) -> None:
+        chunks = to_send(self.delivery)
+        bulk = self.delivery.target.bulk
+        async with give:
+            try:
+                while not self.sender.stopped():
+                    events = await anyio.to_thread.run_sync(next, chunks, None)
+                    if events is None:
+                        return
+                    for request in pack(events, bulk=bulk):
+                        if self.sender.stopped():
+                            return
+                        self.offered += len(request)
+                        await give.send(request)
+            except BackfillError as error:
+                # What was offered is still delivered: a file that changes costs what was not read yet.
+                self.result.error = self.result.error or error
+
+    async def _send(self, take: MemoryObjectReceiveStream[Request]) -> None:
+        async with take:
+            async for request in take:
+                try:
+                    await self.sender.deliver(request)
+                except BackfillError as error:
+                    self._failed(error)
+                await self.recorder.flushed()
+
+    def _known(self, outcome: Outcome) -> None:
+        """The sender's word on some events, in the event loop, as soon as there is one."""
+        self.result.accepted += len(outcome.accepted)
+        self.result.refused += len(outcome.refused)
+        for i in outcome.accepted:
+            name = outcome.events.names[i]
+            self.result.sent_names[name] = self.result.sent_names.get(name, 0) + 1
+        self.recorder.add(outcome)
+        if outcome.refused:
+            self.delivery.refused(outcome)
+
+    def _failed(self, error: BackfillError) -> None:
+        """The first error decides how the run ends; nothing more is sent."""
+        self.result.error = self.result.error or error
+        self.sender.stop()
+
+    async def _signals(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            first = True
+            async for number in signals:
+                if first:
+                    first = False
+                    self._failed(_interrupted(number))
+                    self.work.deadline = anyio.current_time() + DRAIN_SECONDS
+                else:
+                    self.work.cancel()
+
+    async def _progress(self) -> None:
+        while True:
+            self._report()
+            await anyio.sleep(PROGRESS_SECONDS)
+
+    def _report(self) -> None:
+        result = self.result
+        left = self.total - result.accepted - result.refused
+        self.delivery.watch(
+            Sending(
+                self.total, result.accepted, result.refused, left, monotonic() - self.began, self.sender.snapshot()
+            )
+        )
+
+
+def _interrupted(number: int) -> InterruptedRun:
+    name = signal.Signals(number).name
+    return InterruptedRun(
+        f"interrupted by {name}: what was sent is recorded", signal=number, hint="run the same command again to go on"
+    )
+
+
+class _Recorder:
+    """Brings outcomes to the ledger in a thread, all that are waiting in one transaction."""
+
+    def __init__(self, ledger: Ledger, run: int, failed: Callable[[BackfillError], None]) -> None:
+        self._ledger, self._run, self._failed = ledger, run, failed
+        self._waiting: list[Outcome] = []
+        self._wake = anyio.Event()
+        self._written = anyio.Event()
+        self._busy = False
+        self._broken = False
+        self._closing = False
+
+    def add(self, outcome: Outcome) -> None:
+        """Have an outcome written soon."""
+        self._waiting.append(outcome)
+        self._wake.set()
+
+    async def flushed(self) -> None:
+        """Wait until all that was added is in the ledger, or the ledger has failed."""
+        while (self._waiting or self._busy) and not self._broken:
+            await self._written.wait()
+
+    async def run(self) -> None:
+        """Write what is added, until `close`."""
+        while not self._closing or self._waiting:
+            if not self._waiting:
+                await self._wake.wait()
+            self._wake = anyio.Event()
+            batch, self._waiting = self._waiting, []
+            if batch and not self._broken:
+                self._busy = True
+                await self._write(batch)
+                self._busy = False
+            written, self._written = self._written, anyio.Event()
+            written.set()
+
+    async def _write(self, batch: list[Outcome]) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await anyio.to_thread.run_sync(self._ledger.record, batch, self._run)
+            except BackfillError as error:
+                self._broken = True
+                self._failed(error)
+
+    async def close(self) -> None:
+        """Write the rest."""
+        await self.flushed()
+        self._closing = True
+        self._wake.set()
+
+
+def check_balance(survey: Survey, delivered: Delivered, total: int) -> None:
+    """The numbers of both readings agree, or it is a bug of ours (70)."""
+    rows, events = survey.rows, survey.events()
+    sums = {
+        "rows": rows.read == rows.unreadable + rows.filtered + rows.mapped,
+        "events": events["total"] == sum(count for name, count in events.items() if name != "total"),
+        "outcomes": delivered.pending >= delivered.unsent >= 0,
+        "names": sum(delivered.sent_names.values()) == delivered.accepted,
+        "total": delivered.accepted + delivered.refused + delivered.pending == total,
+    }
+    wrong = [name for name, holds in sums.items() if not holds]
+    if wrong:
+        raise BugError(
+            f"the numbers do not balance: {', '.join(wrong)} ({rows}, {events}, {delivered})",
+            hint="please report it with summary.json",
+        )

@@ -1,0 +1,51 @@
+"""The first events of an export, as they would be sent."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from backfill import api, mapping
+from backfill.records import ROW
+from backfill.survey import events_of, plan
+
+__all__ = ["preview"]
+
+
+def preview(path: Path, count: int, *, row: int | None = None, curl: bool = False) -> Iterator[str]:
+    """Up to `count` events as indented JSON, or as curl commands; of one row, when `row` is given.
+
+    Twins, which only the whole export shows, have the id of the first among them here.
+    """
+    planned = plan(mapping.read(path), datetime.now(UTC))
+    left = count
+    with tempfile.TemporaryDirectory(prefix="backfill-") as scratch:
+        for chunk in planned.shaper.whole_groups(planned.export.chunks(), Path(scratch)):
+            if not chunk.frame.height:
+                continue
+            events = planned.shaper.finish_id(planned.shaper.shape(chunk.frame).events)
+            if row is not None:
+                events = events.filter(pl.col(ROW) == row)
+            for body in events_of(events.head(left)).bodies:
+                store = planned.mapping.delivery.store or "$REDO_STORE_ID"
+                yield _curl(body, store) if curl else json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+                left -= 1
+            if not left:
+                return
+
+
+def _curl(body: bytes, store: str) -> str:
+    url = api.event_url(api.BASE_URL, store)
+    return "\n".join(
+        [
+            f'curl -sS -X POST "{url}" \\',
+            '  -H "Authorization: Bearer $REDO_API_SECRET" -H "Content-Type: application/json" \\',
+            f"  -d {shlex.quote(body.decode())}",
+        ]
+    )

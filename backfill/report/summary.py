@@ -1,0 +1,124 @@
+"""summary.json: what became of every row and every event, in numbers that balance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from backfill.index import State
+from backfill.pipeline import Delivered
+from backfill.read import Export
+from backfill.records import Rejection
+from backfill.settings import Settings
+from backfill.shape import advice
+from backfill.survey import Survey
+
+__all__ = ["problems_of", "summarize"]
+
+
+def summarize(
+    survey: Survey,
+    delivered: Delivered,
+    settings: Settings,
+    export: Export,
+    *,
+    mapping: str,
+    started: datetime,
+    finished: datetime,
+    status: int,
+) -> dict[str, Any]:
+    """The summary as JSON data.
+
+    `rows`: read = unreadable + filtered + mapped. `events`: total = invalid + duplicate + already_delivered + changed
+    + accepted + refused + pending. `problems` counts rejections by code. Times are RFC 3339 in UTC.
+    """
+    before = survey.events()
+    retried = before["refused"] if settings.retry_rejected else 0
+    attempted = delivered.accepted + delivered.refused + delivered.pending
+    left_out = before["ready"] + retried - attempted
+    events = {
+        "total": before["total"],
+        "invalid": before["invalid"],
+        "duplicate": before["duplicate"],
+        "already_delivered": before["already_delivered"],
+        "changed": before["changed"],
+        "accepted": delivered.accepted,
+        "refused": before["refused"] - retried + delivered.refused,
+        "pending": delivered.pending + left_out,
+    }
+    snapshot = delivered.snapshot
+    return {
+        "mapping": mapping,
+        "store": settings.store,
+        "base_url": settings.base_url,
+        "endpoint": "bulk" if settings.bulk else "single",
+        "rows": {
+            "read": survey.rows.read,
+            "unreadable": survey.rows.unreadable,
+            "filtered": survey.rows.filtered,
+            "mapped": survey.rows.mapped,
+        },
+        "events": events,
+        "requests": snapshot.requests,
+        "retries": snapshot.retries,
+        "rate_limited": snapshot.rate_limited,
+        "statuses": {str(code): count for code, count in sorted(snapshot.statuses.items())},
+        "started": _stamp(started),
+        "finished": _stamp(finished),
+        "exit": status,
+        "stopped_by": delivered.error.message if delivered.error else None,
+        "by_event_name": _by_name(survey, delivered),
+        "problems": {code: group.count for code, group in sorted(survey.problems.items())},
+        "notices": [
+            {"code": n.code, "field": n.field, "count": n.count} for n in survey.notices.values() if n.count
+        ],
+        "files": [
+            {"name": opened.file.name, "format": opened.file.format, "read_as": str(opened.dialect or opened.file.format)}
+            for opened in export.files
+        ],
+        "notes": export.notes,
+    }
+
+
+def problems_of(survey: Survey, export: Export) -> list[dict[str, Any]]:
+    """The problems, most frequent first, each with its title, its fix and examples with file:row."""
+    groups = sorted(survey.problems.values(), key=lambda group: -group.count)
+    return [
+        {
+            "code": group.code,
+            "count": group.count,
+            "title": advice(group.code).title,
+            "fix": advice(group.code).fix,
+            "examples": [_example(rejection, export) for rejection in group.examples],
+        }
+        for group in groups
+    ]
+
+
+def _example(rejection: Rejection, export: Export) -> dict[str, Any]:
+    return {
+        "place": f"{export.name(rejection.file)}:{rejection.row}",
+        "column": rejection.column,
+        "value": rejection.value,
+        "detail": rejection.detail,
+    }
+
+
+def _by_name(survey: Survey, delivered: Delivered) -> dict[str, dict[str, int]]:
+    names: dict[str, dict[str, int]] = {}
+    columns = {
+        State.DELIVERED: "already_delivered",
+        State.CHANGED: "changed",
+        State.DUPLICATE: "duplicate",
+        State.NEW: "ready",
+    }
+    for state, column in columns.items():
+        for name, count in survey.index.counts_by_name(state).items():
+            names.setdefault(name, {})[column] = count
+    for name, count in delivered.sent_names.items():
+        names.setdefault(name, {})["accepted"] = count
+    return dict(sorted(names.items()))
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,102 @@
+"""What `check` and `run` print: plain text that tells a terminal nothing but letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from backfill.printable import printable
+from backfill.settings import Settings
+from backfill.shape import advice
+from backfill.survey import Plan, Survey
+
+__all__ = ["check_text", "duration", "promise_text", "result_text"]
+
+def check_text(planned: Plan, found: Survey, settings: Settings | None) -> str:
+    """What the check found: ready, rejected by problem, suspicious, and how long sending takes."""
+    return printable("\n".join(_check_lines(planned, found, settings)))
+
+
+def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Iterator[str]:
+    export, events, rows = planned.export, found.events(), found.rows
+    for opened in export.files[:10]:
+        yield f"{opened.file.name}: {opened.dialect or opened.file.format}"
+    if len(export.files) > 10:
+        yield f"and {len(export.files) - 10} more files"
+    for note in export.notes:
+        yield f"note: {note}"
+    yield ""
+    yield f"{rows.read:,} rows read: {rows.mapped:,} mapped, {rows.filtered:,} filtered, {rows.unreadable:,} unreadable"
+    yield (
+        f"{events['total']:,} events: {events['ready']:,} ready, {events['invalid']:,} invalid, "
+        f"{events['duplicate']:,} duplicates, {events['already_delivered']:,} delivered before, "
+        f"{events['changed']:,} changed, {events['refused']:,} refused before"
+    )
+    yield ""
+    yield from promise_text(found)
+    if found.problems:
+        yield ""
+        yield "Rejected:"
+        for group in sorted(found.problems.values(), key=lambda one: -one.count):
+            yield f"  {group.count:,} x {advice(group.code).title} ({group.code})"
+            for example in group.examples[:2]:
+                yield f"      {export.name(example.file)}:{example.row}: {_one_line(example.detail)}"
+            yield f"      to mend: {advice(group.code).fix}"
+    if found.notices:
+        yield ""
+        yield "Suspicious:"
+        for notice in sorted(found.notices.values(), key=lambda one: -one.count):
+            example = f', such as "{notice.value}" at {export.name(notice.file)}:{notice.row}' if notice.row else ""
+            what = "left out: " if notice.severity == "omit" else ""
+            yield f"  {notice.count:,} x {what}{notice.field}: {advice(notice.code).title} ({notice.code}){_one_line(example)}"
+            yield f"      {advice(notice.code).fix}"
+    yield ""
+    yield from _time_lines(events["ready"], settings)
+
+
+def promise_text(found: Survey) -> Iterator[str]:
+    """Ready events by name, with their oldest and newest."""
+    for name, stats in sorted(found.names.items(), key=lambda item: -item[1].count)[:20]:
+        span = f"{stats.oldest:%Y-%m-%d} to {stats.newest:%Y-%m-%d}" if stats.oldest and stats.newest else ""
+        recent = f", {stats.recent:,} of them under 72 hours old" if stats.recent else ""
+        yield f"  {name}: {stats.count:,} events, {span}{recent}"
+    if len(found.names) > 20:
+        yield f"  and {len(found.names) - 20:,} more names"
+
+
+def _time_lines(ready: int, settings: Settings | None) -> Iterator[str]:
+    from backfill import api
+
+    rate = settings.rate if settings else 95.0
+    single, bulk = ready / rate, -(-ready // api.BULK_EVENTS) / rate
+    yield f"To send {ready:,} events at {rate:g} requests/s: {duration(single)} one by one, {duration(bulk)} in bulk"
+
+
+def result_text(summary: dict[str, Any], outcome: str, todo: str, places: list[str]) -> str:
+    """How a run ended: its numbers, where its files are, and what to do next."""
+    events, rows = summary["events"], summary["rows"]
+    lines = [
+        outcome,
+        f"rows: {rows['read']:,} read, {rows['mapped']:,} mapped, {rows['filtered']:,} filtered, "
+        f"{rows['unreadable']:,} unreadable",
+        "events: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in events.items()),
+    ]
+    lines += places
+    lines.append(f"next: {todo}")
+    return printable("\n".join(lines))
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 240 else text[:240] + "…"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `2 h 47 min`."""
+    if seconds < 1:
+        return "under a second"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+

@@ -1,0 +1,142 @@
+"""What a run needs to know beside the mapping: a flag beats an environment variable beats the mapping."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from backfill import api
+from backfill.errors import SettingsError
+from backfill.mapping import Delivery
+from backfill.send import check_base_url
+
+__all__ = ["SANDBOX_STORE", "SANDBOX_URL", "Flags", "Settings", "resolve", "state_folder"]
+
+STATE_FOLDER = ".backfill"
+# The ledger's name for the sandbox inside a run: its port is another each time.
+SANDBOX_URL = "http://localhost/sandbox"
+SANDBOX_STORE = "sandbox"
+DEFAULT_RATE = 95.0
+DEFAULT_CONCURRENCY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line said; None where it said nothing."""
+
+    store: str | None = None
+    base_url: str | None = None
+    endpoint: str | None = None
+    rate: float | None = None
+    concurrency: int | None = None
+    limit: int | None = None
+    sandbox: bool = False
+    yes: bool = False
+    retry_rejected: bool = False
+    state: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run delivers. `rate` is in requests/s, `limit` in events. The secret is in no repr."""
+
+    store: str
+    base_url: str
+    bulk: bool
+    rate: float
+    concurrency: int
+    state: Path
+    secret: str = field(repr=False)
+    limit: int | None = None
+    sandbox: bool = False
+    consent: bool = False
+    retry_rejected: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def requests(self, events: int) -> int:
+        """Requests for so many events."""
+        return -(-events // api.BULK_EVENTS) if self.bulk else events
+
+
+def state_folder(mapping: Path, flags: Flags, environment: MappingOf[str, str] = os.environ) -> Path:
+    """Where the ledger and the runs of a mapping are."""
+    named = flags.state or (Path(environment["BACKFILL_STATE"]) if environment.get("BACKFILL_STATE") else None)
+    folder = named or mapping.resolve().parent / STATE_FOLDER
+    return folder / "sandbox" if flags.sandbox else folder
+
+
+def resolve(
+    mapping: Path, delivery: Delivery, flags: Flags, environment: MappingOf[str, str] = os.environ
+) -> Settings:
+    """The settings of a run. Raises SettingsError for what is missing or can't be."""
+    store = flags.store or environment.get("REDO_STORE_ID") or delivery.store
+    if flags.sandbox:
+        store = store or SANDBOX_STORE
+    if not store:
+        raise SettingsError(
+            "no store is given", hint="set REDO_STORE_ID, --store, or delivery.store; or try --sandbox first"
+        )
+    base_url = SANDBOX_URL if flags.sandbox else check_base_url(
+        flags.base_url or environment.get("REDO_BASE_URL") or api.BASE_URL
+    )
+    endpoint = flags.endpoint or environment.get("BACKFILL_ENDPOINT") or delivery.endpoint
+    if endpoint not in ("single", "bulk"):
+        raise SettingsError(f"the endpoint {endpoint!r} is not known", hint="single or bulk")
+    rate = _number("rate", flags.rate, environment.get("BACKFILL_RATE"), delivery.rate, DEFAULT_RATE)
+    concurrency = _number(
+        "concurrency", flags.concurrency, environment.get("BACKFILL_CONCURRENCY"), delivery.concurrency,
+        DEFAULT_CONCURRENCY,
+    )  # fmt: skip
+    if flags.limit is not None and flags.limit < 1:
+        raise SettingsError(f"--limit {flags.limit}: at least 1 event must be sent")
+    warnings = []
+    if rate > api.REQUESTS_PER_SECOND:
+        warnings.append(
+            f"rate {rate:g}/s: the store takes {api.REQUESTS_PER_SECOND} requests/s, live traffic included; "
+            "expect 429 answers"
+        )
+    return Settings(
+        store=store,
+        base_url=base_url,
+        bulk=endpoint == "bulk",
+        rate=rate,
+        concurrency=int(concurrency),
+        state=state_folder(mapping, flags, environment),
+        secret="sandbox" if flags.sandbox else _secret(environment),  # noqa: S106 (no secret: the sandbox takes any)
+        limit=flags.limit,
+        sandbox=flags.sandbox,
+        consent=flags.yes or delivery.flows == "acknowledged",
+        retry_rejected=flags.retry_rejected,
+        warnings=tuple(warnings),
+    )
+
+
+def _number(name: str, flag: float | None, variable: str | None, declared: float | None, default: float) -> float:
+    value = flag
+    if value is None and variable:
+        try:
+            value = float(variable)
+        except ValueError as error:
+            raise SettingsError(f"BACKFILL_{name.upper()}: {variable!r} is not a number") from error
+    value = next(found for found in (value, declared, default) if found is not None)
+    if not 0 < value < 1e6:  # noqa: PLR2004 (no store takes a million)
+        raise SettingsError(f"{name} {value:g}: must be more than 0")
+    return value
+
+
+def _secret(environment: MappingOf[str, str]) -> str:
+    if environment.get("REDO_API_SECRET"):
+        return environment["REDO_API_SECRET"].strip()
+    if file := environment.get("REDO_API_SECRET_FILE"):
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise SettingsError(f"REDO_API_SECRET_FILE: can't read {file}: {reason}") from None
+    raise SettingsError(
+        "there is no secret",
+        hint="set REDO_API_SECRET (a key with the scope customer_events_write) or REDO_API_SECRET_FILE",
+    )

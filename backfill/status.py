@@ -1,0 +1,84 @@
+"""What the ledger and the last run know, without disturbing a run that goes on."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from backfill.errors import UsageError
+from backfill.ledger import Ledger, RunRecord, Target
+from backfill.report import last_run
+from backfill.printable import printable
+from backfill.settings import Flags, state_folder
+
+__all__ = ["last_report", "status"]
+
+
+def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
+    """What the ledger beside the mapping (or in this folder) knows, by store: events by name, the last runs."""
+    folder = _folder(mapping, flags)
+    with Ledger.read(folder) as ledger:
+        stores = [_store(ledger, target) for target in ledger.targets()]
+        runs = [_run(record) for record in ledger.runs(5)]
+    if as_json:
+        return json.dumps({"state": str(folder), "stores": stores, "runs": runs}, indent=2, ensure_ascii=False)
+    if not stores:
+        return f"nothing was sent yet: no ledger in {folder}"
+    lines = []
+    for store in stores:
+        lines.append(f"store {store['store']} at {store['base_url']}")
+        lines += [f"  {count:,} {name}" for name, count in store["accepted"].items()]
+        lines.append(f"  {store['refused']:,} refused; last accepted {store['last_accepted'] or 'never'}")
+    lines.append("runs, newest first:")
+    lines += [f"  {run['started']} {run['mapping']}: {run['state']}, {run['accepted']:,} accepted" for run in runs]
+    return printable("\n".join(lines))
+
+
+def last_report(mapping: Path | None, flags: Flags) -> Path:
+    """Where the last finished run's report.html is. Raises UsageError when there is none."""
+    folder = _folder(mapping, flags)
+    found = last_run(folder)
+    if found is None and not flags.sandbox:
+        found = last_run(folder / "sandbox")
+    if found is None:
+        raise UsageError(f"no run has a report in {folder}", hint="`backfill run` writes one")
+    return found / "report.html"
+
+
+def _folder(mapping: Path | None, flags: Flags) -> Path:
+    return state_folder(mapping or Path.cwd() / "mapping.yaml", flags)
+
+
+def _store(ledger: Ledger, target: Target) -> dict[str, Any]:
+    totals = ledger.totals(target)
+    return {
+        "store": target.store,
+        "base_url": target.base_url,
+        "accepted": dict(totals.accepted),
+        "refused": totals.refused,
+        "first_accepted": _stamp(totals.first_accepted),
+        "last_accepted": _stamp(totals.last_accepted),
+    }
+
+
+def _run(record: RunRecord) -> dict[str, Any]:
+    if record.running:
+        state = f"running as process {record.pid} on {record.host}"
+    elif record.finished is None:
+        state = "killed; run it again"
+    else:
+        state = f"exit {record.exit_status}"
+    return {
+        "started": _stamp(record.started),
+        "mapping": record.info.mapping,
+        "folder": record.info.folder,
+        "state": state,
+        "accepted": record.accepted,
+        "refused": record.refused,
+    }
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None

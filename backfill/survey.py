@@ -1,0 +1,351 @@
+"""The first reading of an export: everything is mapped and checked, before anything is sent.
+
+It counts, gathers examples of each problem, asks the ledger what was delivered before, and decides about every event.
+The second reading (`pipeline`) only applies the decisions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from backfill.errors import MappingError
+from backfill.index import Index, LateProblem, State
+from backfill.ledger import Ledger, content, key
+from backfill.mapping import Draft, HashId, Mapping
+from backfill.read import Export, open_export
+from backfill.records import FILE, ROW, Events, Rejection
+from backfill.shape import EVENT, HEAD, ID, KEY, NAME, TAIL, TIME, Columns, Notice, Shaper, advice, compile_shaper
+
+__all__ = ["NameStats", "Plan", "ProblemGroup", "Survey", "Tally", "events_of", "plan", "survey"]
+
+EXAMPLES = 5
+RECENT = timedelta(hours=72)
+MANY_NAMES = 50
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A mapping over an export whose columns are known."""
+
+    mapping: Mapping
+    export: Export
+    shaper: Shaper
+
+
+@dataclass
+class ProblemGroup:
+    """All rejections of one problem: `count`, and the first few as examples."""
+
+    code: str
+    count: int = 0
+    examples: list[Rejection] = field(default_factory=list)
+
+
+@dataclass
+class NameStats:
+    """Events of one name that are to be sent: how many, from when to when, and how many are under 72 hours old."""
+
+    count: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    recent: int = 0
+
+
+@dataclass
+class Tally:
+    """Rows by what became of them: read = unreadable + filtered + mapped."""
+
+    read: int = 0
+    unreadable: int = 0
+    filtered: int = 0
+    mapped: int = 0
+
+
+@dataclass
+class Survey:
+    """What the whole export shows. `index` holds the state of each event that could be made."""
+
+    rows: Tally = field(default_factory=Tally)
+    index: Index = field(default_factory=Index)
+    invalid: int = 0
+    bytes: int = 0
+    problems: dict[str, ProblemGroup] = field(default_factory=dict)
+    notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
+    names: dict[str, NameStats] = field(default_factory=dict)
+    changed: list[tuple[str, int, int, str]] = field(default_factory=list)
+    changed_more: int = 0
+    late: list[LateProblem] = field(default_factory=list)
+
+    def events(self) -> dict[str, int]:
+        """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +
+        refused + ready."""
+        counts = self.index.counts()
+        return {
+            "total": self.invalid + len(self.index.states),
+            "invalid": self.invalid + counts[State.INVALID],
+            "duplicate": counts[State.DUPLICATE],
+            "already_delivered": counts[State.DELIVERED],
+            "changed": counts[State.CHANGED],
+            "refused": counts[State.REFUSED],
+            "ready": counts[State.NEW],
+        }
+
+    @property
+    def rejected(self) -> int:
+        """Rows and events that can't be sent as they are: unreadable, invalid, or refused before."""
+        events = self.events()
+        return self.rows.unreadable + events["invalid"] + events["refused"]
+
+
+Watcher = Callable[[Survey], None]
+Rejecter = Callable[[pl.DataFrame, list[Rejection]], None]
+CHANGED_SHOWN = 10_000
+
+
+def plan(draft: Draft, now: datetime) -> Plan:
+    """Open the export of a mapping and compile one over the other.
+
+    Raises MappingError with every problem of the mapping, also those that only the export's columns show, and
+    ExportError for files that can't be read.
+    """
+    if draft.source is None:
+        raise MappingError(str(draft.path), draft.problems)
+    try:
+        export = open_export(draft.source, draft.path.parent)
+    except Exception:
+        # What is wrong with the mapping comes first: its files may be wrong for the same reason.
+        if draft.problems:
+            raise MappingError(str(draft.path), draft.problems) from None
+        raise
+    columns = Columns(export.schema)
+    names = export.files[0].file.name if len(export.files) == 1 else f"any of the {len(export.files)} files"
+    problems = draft.problems + draft.check_columns(list(export.schema), columns.nested, names)
+    if problems or draft.mapping is None:
+        raise MappingError(str(draft.path), problems)
+    return Plan(draft.mapping, export, compile_shaper(draft.mapping, export.schema, now))
+
+
+def survey(
+    planned: Plan,
+    ledger: Ledger | None,
+    now: datetime,
+    scratch: Path | None = None,
+    *,
+    watch: Watcher | None = None,
+    reject: Rejecter | None = None,
+) -> Survey:
+    """Read and check the whole export.
+
+    `ledger` tells what was delivered before; None asks nothing. `scratch` is a folder for groups that are gathered on
+    disk. `watch` sees the survey after each chunk. `reject` is given the rows that hold each chunk's rejections.
+    """
+    shaper, export = planned.shaper, planned.export
+    known = ledger if ledger is not None and not ledger.is_empty() else None
+    twins = [isinstance(e.uniqueId, HashId) and e.uniqueId.occurrence for e in planned.mapping.events]
+    found = Survey()
+    for chunk in shaper.whole_groups(export.chunks(), scratch):
+        found.rows.unreadable += len(chunk.unreadable)
+        found.rows.read += len(chunk.unreadable) + chunk.frame.height
+        _add_problems(found, chunk.unreadable)
+        if chunk.frame.height:
+            shaped = shaper.shape(chunk.frame)
+            found.rows.filtered += shaped.filtered
+            found.rows.mapped += shaped.mapped
+            found.invalid += len(shaped.invalid)
+            _add_problems(found, shaped.invalid)
+            _add_notices(found, shaped.notices)
+            events = shaper.finish_id(shaped.events)
+            states = np.zeros(events.height, np.uint8)
+            if known is not None and not any(twins):
+                states = _states(found, events, known)
+            _add_events(found, events, states, np.array(twins, np.bool_)[events[EVENT].to_numpy()], now)
+            if KEY in shaped.rows.columns:
+                first = shaped.rows.filter(pl.col(KEY).is_not_null() & pl.col(KEY).rle_id().is_first_distinct())
+                found.index.add_groups(first[KEY], first[FILE], first[ROW])
+            if reject and (shaped.invalid or chunk.unreadable):
+                reject(shaped.rows, [*chunk.unreadable, *shaped.invalid])
+        elif reject and chunk.unreadable:
+            reject(chunk.frame, list(chunk.unreadable))
+        if watch:
+            watch(found)
+    _resolve(found, export)
+    if known is not None and any(twins):
+        _ask_about_twins(found, planned, known, now, scratch)
+    if found.late and reject:
+        _reject_late(found, planned, scratch, reject)
+    _look_at_names(found)
+    return found
+
+
+def events_of(events: pl.DataFrame) -> Events:
+    """Shaped events with whole ids, as columns of Python values ready to be sent."""
+    body = events.select(
+        pl.concat_str([pl.col(HEAD), pl.lit(',"uniqueId":'), _id_json(), pl.col(TAIL)]).alias("body"), ID, HEAD, TAIL
+    )
+    ids = body[ID].to_list()
+    return Events(
+        bodies=[text.encode() for text in body["body"].to_list()],
+        ids=ids,
+        keys=[key(one) for one in ids],
+        contents=_contents(events),
+        names=events[NAME].to_list(),
+        files=events[FILE].to_list(),
+        rows=events[ROW].to_list(),
+    )
+
+
+def _id_json() -> pl.Expr:
+    return pl.struct(pl.col(ID).alias("x")).struct.json_encode().str.strip_prefix('{"x":').str.strip_suffix("}")
+
+
+def _contents(events: pl.DataFrame) -> list[bytes]:
+    """Digests of what an event says, its id left out: the ledger's key is the id's already."""
+    texts = events.select(pl.concat_str([pl.col(HEAD), pl.col(TAIL)])).to_series()
+    return [content(text.encode()) for text in texts.to_list()]
+
+
+def _states(found: Survey, events: pl.DataFrame, ledger: Ledger) -> npt.NDArray[np.uint8]:
+    """What the ledger knows of each event."""
+    keys = [key(one) for one in events[ID].to_list()]
+    entries = ledger.find(keys)
+    states = np.zeros(len(keys), np.uint8)
+    if not entries:
+        return states
+    for i, digest in enumerate(_contents(events)):
+        entry = entries.get(keys[i])
+        if entry is None:
+            continue
+        if entry.content == digest:
+            states[i] = State.DELIVERED if entry.accepted else State.REFUSED
+        elif entry.accepted:
+            states[i] = State.CHANGED
+            _add_changed(found, events, i)
+    return states
+
+
+def _add_changed(found: Survey, events: pl.DataFrame, i: int) -> None:
+    if len(found.changed) >= CHANGED_SHOWN:
+        found.changed_more += 1
+        return
+    row = events.row(i, named=True)
+    found.changed.append((row[ID], row[FILE], row[ROW], row[NAME]))
+
+
+def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, now: datetime, scratch: Path | None) -> None:
+    """Twins get their ids when the whole export was seen: only then can the ledger be asked about them."""
+    at = 0
+    for events in _again(planned, scratch):
+        stop = at + events.height
+        whole = planned.shaper.finish_id(events, found.index.twin_of(at, stop))
+        states = _states(found, whole, ledger)
+        new = found.index.states[at:stop] == State.NEW
+        found.index.states[at:stop][new] = states[new]
+        at = stop
+    found.names = {}
+    at = 0
+    for events in _again(planned, scratch):
+        stop = at + events.height
+        _add_names(found, events.filter(pl.Series(found.index.states[at:stop] == State.NEW)), now)
+        at = stop
+
+
+def _again(planned: Plan, scratch: Path | None) -> Iterator[pl.DataFrame]:
+    for chunk in planned.shaper.whole_groups(planned.export.chunks(), scratch):
+        if chunk.frame.height:
+            yield planned.shaper.shape(chunk.frame).events
+
+
+def _reject_late(found: Survey, planned: Plan, scratch: Path | None, reject: Rejecter) -> None:
+    """Read the export again for the rows whose problem only the whole of it showed."""
+    by_place = {(late.file, late.row): late for late in found.late}
+    files = pl.Series([file for file, _ in by_place], dtype=pl.UInt32)
+    rows = pl.Series([row for _, row in by_place], dtype=pl.UInt64)
+    wanted = pl.DataFrame({FILE: files, ROW: rows})
+    for chunk in planned.shaper.whole_groups(planned.export.chunks(), scratch):
+        if chunk.frame.height:
+            hits = chunk.frame.select(FILE, ROW).join(wanted, on=[FILE, ROW], how="semi")
+            if hits.height:
+                reject(chunk.frame, [_late(by_place[place], planned.export) for place in hits.rows()])
+
+
+def _resolve(found: Survey, export: Export) -> None:
+    found.late = found.index.resolve()
+    _add_problems(found, [_late(late, export) for late in found.late])
+    if found.index.twins_differ:
+        notice = Notice("twins_differ", "uniqueId", found.index.twins_differ, 0, 0, "")
+        found.notices["twins_differ", "uniqueId"] = notice
+
+
+def _late(late: LateProblem, export: Export) -> Rejection:
+    other = f"{export.name(late.other_file)}:{late.other_row}"
+    detail = f"{advice(late.problem).title}: see {other}"
+    return Rejection(late.file, late.row, late.problem, detail)
+
+
+def _add_problems(found: Survey, rejections: list[Rejection] | tuple[Rejection, ...]) -> None:
+    for rejection in rejections:
+        group = found.problems.setdefault(rejection.problem, ProblemGroup(rejection.problem))
+        group.count += 1
+        if len(group.examples) < EXAMPLES:
+            group.examples.append(rejection)
+
+
+def _add_notices(found: Survey, notices: list[Notice]) -> None:
+    for notice in notices:
+        before = found.notices.get((notice.code, notice.field))
+        if before:
+            notice = Notice(  # noqa: PLW2901 (the same, counted on)
+                before.code, before.field, before.count + notice.count, before.file, before.row, before.value,
+                before.severity,
+            )  # fmt: skip
+        found.notices[notice.code, notice.field] = notice
+
+
+def _add_events(
+    found: Survey, events: pl.DataFrame, states: npt.NDArray[np.uint8], twin: npt.NDArray[np.bool_], now: datetime
+) -> None:
+    found.index.add(events[ID], (events[HEAD], events[TAIL]), events[FILE], events[ROW], events[NAME], states, twin)
+    fresh = events if not states.any() else events.filter(pl.Series(states == State.NEW))
+    found.bytes += int(fresh.select(pl.col(HEAD).str.len_bytes().sum() + pl.col(TAIL).str.len_bytes().sum()).item() or 0)
+    _add_names(found, fresh, now)
+
+
+def _add_names(found: Survey, events: pl.DataFrame, now: datetime | None) -> None:
+    recent = pl.col(TIME) > pl.lit(now - RECENT) if now else pl.lit(False)  # noqa: FBT003 (Polars' own form)
+    groups = events.group_by(NAME).agg(
+        pl.len(), pl.col(TIME).min().alias("oldest"), pl.col(TIME).max().alias("newest"), recent.sum().alias("recent")
+    )
+    for name, count, oldest, newest, fresh in groups.iter_rows():
+        stats = found.names.setdefault(name, NameStats())
+        stats.count += count
+        stats.recent += fresh
+        stats.oldest = min(stats.oldest or oldest, oldest)
+        stats.newest = max(stats.newest or newest, newest)
+
+
+def _look_at_names(found: Survey) -> None:
+    """Names that differ only in case or spacing are one name mistyped; each would become a type of its own."""
+    folded: dict[str, list[str]] = {}
+    for name in found.names:
+        folded.setdefault("".join(name.casefold().split()), []).append(name)
+    for names in folded.values():
+        if len(names) > 1:
+            shown = ", ".join(f'"{name}"' for name in sorted(names))
+            count = sum(found.names[name].count for name in names)
+            found.notices["similar_names", shown] = Notice("similar_names", shown, count, 0, 0, shown)
+    if len(found.names) > MANY_NAMES:
+        count = len(found.names)
+        found.notices["many_names", "eventName"] = Notice("many_names", "eventName", count, 0, 0, "")
+
+
+def by_code(found: Survey) -> Counter[str]:
+    """Rejections counted by problem."""
+    return Counter({code: group.count for code, group in found.problems.items()})
