@@ -36,7 +36,7 @@ demo: $(RUNTIME)
 	done
 	@echo; echo 'The rejected rows are there on purpose: sample_data/README.md tells what is wrong with each.'
 	@echo 'Reports, one folder a run, with report.html and rejected.csv:'
-	@ls -d "$${BACKFILL_STATE:-sample_data/.backfill}"/runs/*/
+	@ls -d "$${BACKFILL_STATE:-sample_data/.backfill}"/sandbox/runs/*/
 
 test: $(DEV)
 	$(BIN)/ruff check .

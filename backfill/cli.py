@@ -6,6 +6,7 @@ Modules are imported where they are used, so that `--help` answers at once.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,9 @@ __all__ = ["main"]
 
 MAPPING = click.argument("mapping", type=click.Path(path_type=Path, dir_okay=False))
 STATE = click.option(
-    "--state", type=click.Path(path_type=Path, file_okay=False), help="Folder of ledger and runs [BACKFILL_STATE]."
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of ledger and runs [BACKFILL_STATE].",
 )
 STORE = click.option("--store", help="The store's id [REDO_STORE_ID].")
 BASE_URL = click.option("--base-url", help="The API, or a sandbox [REDO_BASE_URL].")
@@ -37,7 +40,7 @@ SANDBOX = click.option("--sandbox", is_flag=True, help="Start the sandbox inside
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def backfill(context: click.Context, *, debug: bool) -> None:
-    """Bring a store's history into Redo, once and only once.
+    r"""Bring a store's history into Redo, once and only once.
 
     \b
     backfill check orders.yaml            read, map and validate everything; send nothing
@@ -104,7 +107,7 @@ def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Check, ask, send, remember. Run it again after anything: it sends only what is missing.
+    r"""Check, ask, send, remember. Run it again after anything: it sends only what is missing.
 
     \b
     Exit status:
@@ -190,21 +193,24 @@ def sandbox(*, host: str, port: int, database: Path | None, faults: str, rate: f
         chosen = Faults.parse(faults)
     except FaultsError as error:
         raise UsageError(f"--faults: {error}") from error
-    options = Options(
-        host=host, port=port, database=database, faults=chosen, rate=rate or None, bulk_body=bulk_body
-    )
+    options = Options(host=host, port=port, database=database, faults=chosen, rate=rate or None, bulk_body=bulk_body)
 
     def started(base_url: str) -> None:
         click.echo(f"base URL: {base_url}")
         click.echo(f"page:     {base_url.rpartition('/')[0]}/")
         click.echo("stop it with Ctrl-C", err=True)
 
+    async def until_stopped() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: serve(options, started=started))
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async for _ in signals:
+                    group.cancel_scope.cancel()
+
     try:
-        anyio.run(lambda: serve(options, started=started))
-    except (ListenError, StoreError) as error:
-        raise UsageError(str(error)) from error
-    except KeyboardInterrupt:
-        return 0
+        anyio.run(until_stopped)
+    except* (ListenError, StoreError) as errors:
+        raise UsageError(str(errors.exceptions[0])) from None
     return 0
 
 
@@ -264,11 +270,11 @@ def main() -> None:
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> int:
     """What `work` returns as exit status; for an error its line on stderr and its status."""
-    import signal
-
     def stop(number: int, _frame: object) -> None:
         raise InterruptedRun(
-            "interrupted: what was sent is recorded", signal=number, hint="run the same command again to go on"
+            "interrupted: what was sent is recorded",
+            signal=number,
+            hint="run the same command again to go on",
         )
 
     try:
@@ -296,7 +302,7 @@ def _bug(error: Exception) -> BugError:
     # Without the error's own words: they could hold a customer's data.
     return BugError(
         f"an error that was not foreseen: {type(error).__name__}",
-        hint="please report it: run again with `backfill --debug …` and send the traceback, after a look at what it shows",
+        hint="please report it: `backfill --debug …` shows the traceback; look at what it holds before you send it",
     )
 
 

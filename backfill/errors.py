@@ -1,16 +1,16 @@
 """Every error that backfill raises, sorted by what the user must do about it.
 
-    BackfillError
-    ├── UsageError          2    call the command otherwise
-    ├── LockedError        11    wait for the other run, or stop it
-    ├── ExportError        65    mend or fetch the export again
-    ├── BugError           70    report it to us
-    ├── StorageError       74    make room, mend the disk or the ledger
-    ├── StoppedError       75    run again, later
-    ├── AccessError        77    mend the secret or the store id
-    ├── SettingsError      78    mend the settings
-    │   └── MappingError   78    mend the mapping: every problem at once
-    └── InterruptedRun  130/143  run again when it suits
+BackfillError
+├── UsageError          2    call the command otherwise
+├── LockedError        11    wait for the other run, or stop it
+├── ExportError        65    mend or fetch the export again
+├── BugError           70    report it to us
+├── StorageError       74    make room, mend the disk or the ledger
+├── StoppedError       75    run again, later
+├── AccessError        77    mend the secret or the store id
+├── SettingsError      78    mend the settings
+│   └── MappingError   78    mend the mapping: every problem at once
+└── InterruptedRun  130/143  run again when it suits
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class Index:
 
 def _place(files: pl.Series, rows: pl.Series) -> UInt64s:
     place = (files.cast(pl.UInt64).to_numpy() << np.uint64(ROW_BITS)) | rows.to_numpy()
-    return place.astype(np.uint64, copy=False)
+    return np.asarray(place, np.uint64)
 
 
 def unplace(place: int) -> tuple[int, int]:
@@ -209,7 +209,7 @@ def unplace(place: int) -> tuple[int, int]:
 
 def _repeated(keys: UInt64s) -> npt.NDArray[np.int64]:
     """The numbers of all keys that stand more than once, in order."""
-    if len(keys) < 2:  # noqa: PLR2004 (two make a repeat)
+    if len(keys) < 2:
         return np.empty(0, np.int64)
     order = np.argsort(keys, kind="stable")
     same = keys[order][1:] == keys[order][:-1]

@@ -239,7 +239,12 @@ class _Run:
         left = self.total - result.accepted - result.refused
         self.delivery.watch(
             Sending(
-                self.total, result.accepted, result.refused, left, monotonic() - self.began, self.sender.snapshot()
+                self.total,
+                result.accepted,
+                result.refused,
+                left,
+                monotonic() - self.began,
+                self.sender.snapshot(),
             )
         )
 
@@ -247,7 +252,9 @@ class _Run:
 def _interrupted(number: int) -> InterruptedRun:
     name = signal.Signals(number).name
     return InterruptedRun(
-        f"interrupted by {name}: what was sent is recorded", signal=number, hint="run the same command again to go on"
+        f"interrupted by {name}: what was sent is recorded",
+        signal=number,
+        hint="run the same command again to go on",
     )
 
 

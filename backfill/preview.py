@@ -34,7 +34,7 @@ def preview(path: Path, count: int, *, row: int | None = None, curl: bool = Fals
                 events = events.filter(pl.col(ROW) == row)
             for body in events_of(events.head(left)).bodies:
                 store = planned.mapping.delivery.store or "$REDO_STORE_ID"
-                yield _curl(body, store) if curl else json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+                yield (_curl(body, store) if curl else json.dumps(json.loads(body), indent=2, ensure_ascii=False))
                 left -= 1
             if not left:
                 return

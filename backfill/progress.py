@@ -102,7 +102,13 @@ class JsonLines(Plain):
 
     def checked(self, planned: Plan, found: Survey, settings: Settings | None) -> None:
         rows = found.rows
-        self.emit("checked", rows=rows.read, unreadable=rows.unreadable, filtered=rows.filtered, events=found.events())
+        self.emit(
+            "checked",
+            rows=rows.read,
+            unreadable=rows.unreadable,
+            filtered=rows.filtered,
+            events=found.events(),
+        )
 
     def sending(self, state: Sending) -> None:
         if self._due():
@@ -190,4 +196,3 @@ def _eta(state: Sending) -> float | None:
     if not done or state.seconds < 1:
         return None
     return round(state.pending * state.seconds / done, 1)
-

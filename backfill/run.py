@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,6 +98,8 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
     settings = resolve(path, draft.mapping.delivery if draft.mapping else mappings.Delivery(), flags)
     for warning in settings.warnings:
         observer.note(warning)
+    if settings.sandbox:
+        settings.state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger.open(settings.state, LedgerTarget(settings.base_url, settings.store)))
         for warning in ledger.warnings:
@@ -107,6 +110,7 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
         folder = RunFolder(settings.state, started, planned.export.name, list(planned.export.schema))
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
+        stack.push(_ended(ledger, number))
         scratch = stack.enter_context(_scratch(settings.state, planned, ask=True))
         found = survey(planned, ledger, started, scratch, watch=observer.checking, reject=folder.reject_rows)
         folder.change(found.changed)
@@ -128,10 +132,9 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
         delivered = Delivered()
         if delivery.total:
             if not settings.consent and not observer.confirm(planned, found, settings, delivery.total):
-                ledger.end_run(number, UsageError.exit_status, {})
                 raise UsageError(
                     f"{delivery.total:,} events would be sent, and nobody agreed",
-                    hint="these events may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
+                    hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
                 )
             delivered = _deliver(delivery, settings, observer, stack)
         check_balance(found, delivered, delivery.total)
@@ -150,12 +153,12 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         )
     if status == 0:
         return f"{events['accepted']:,} events accepted.", "There is nothing to do."
-    if status == 3:  # noqa: PLR2004 (the exit status 'done, some rejected')
+    if status == 3:
         left = f", {events['pending']:,} left out by --limit" if events["pending"] else ""
         return f"{events['accepted']:,} events accepted, {rejected:,} rejected{left}.", (
             "Mend the rejected rows (rejected.csv) and import that file, or mend the mapping and run again."
         )
-    return f"Stopped: {summary['stopped_by'] or 'some events could not be delivered'}", (
+    return f"Stopped: {summary['stopped_by']}", (
         f"{events['pending']:,} events are left. Run the same command again: what was delivered is not sent twice."
     )
 
@@ -201,6 +204,19 @@ def _finish(
     return Result(status, summary, problems, folder.path, delivered.error, extras)
 
 
+def _ended(ledger: Ledger, number: int) -> Callable[..., None]:
+    """Writes down how a run ended that ends with an error."""
+
+    def leave(_kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, BackfillError | KeyboardInterrupt):
+            status = error.status if isinstance(error, BackfillError) else 128 + signal.SIGINT
+            # A ledger that fails here failed before: that error is the one to tell.
+            with suppress(BackfillError):
+                ledger.end_run(number, status, {"stopped_by": str(error) or "interrupted"})
+
+    return leave
+
+
 def _status(found: Survey, delivered: Delivered, settings: Settings) -> int:
     if delivered.error is not None:
         return delivered.error.status
@@ -234,5 +250,3 @@ def _scratch(state: Path, planned: Plan, *, ask: bool) -> Iterator[Path | None]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-

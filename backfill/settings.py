@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from backfill import api
 from backfill.errors import SettingsError
@@ -68,9 +67,7 @@ def state_folder(mapping: Path, flags: Flags, environment: MappingOf[str, str] =
     return folder / "sandbox" if flags.sandbox else folder
 
 
-def resolve(
-    mapping: Path, delivery: Delivery, flags: Flags, environment: MappingOf[str, str] = os.environ
-) -> Settings:
+def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: MappingOf[str, str] = os.environ) -> Settings:
     """The settings of a run. Raises SettingsError for what is missing or can't be."""
     store = flags.store or environment.get("REDO_STORE_ID") or delivery.store
     if flags.sandbox:
@@ -79,8 +76,10 @@ def resolve(
         raise SettingsError(
             "no store is given", hint="set REDO_STORE_ID, --store, or delivery.store; or try --sandbox first"
         )
-    base_url = SANDBOX_URL if flags.sandbox else check_base_url(
-        flags.base_url or environment.get("REDO_BASE_URL") or api.BASE_URL
+    base_url = (
+        SANDBOX_URL
+        if flags.sandbox
+        else check_base_url(flags.base_url or environment.get("REDO_BASE_URL") or api.BASE_URL)
     )
     endpoint = flags.endpoint or environment.get("BACKFILL_ENDPOINT") or delivery.endpoint
     if endpoint not in ("single", "bulk"):
@@ -105,10 +104,10 @@ def resolve(
         rate=rate,
         concurrency=int(concurrency),
         state=state_folder(mapping, flags, environment),
-        secret="sandbox" if flags.sandbox else _secret(environment),  # noqa: S106 (no secret: the sandbox takes any)
+        secret="sandbox" if flags.sandbox else _secret(environment),
         limit=flags.limit,
         sandbox=flags.sandbox,
-        consent=flags.yes or delivery.flows == "acknowledged",
+        consent=flags.yes or flags.sandbox or delivery.flows == "acknowledged",
         retry_rejected=flags.retry_rejected,
         warnings=tuple(warnings),
     )
@@ -122,7 +121,7 @@ def _number(name: str, flag: float | None, variable: str | None, declared: float
         except ValueError as error:
             raise SettingsError(f"BACKFILL_{name.upper()}: {variable!r} is not a number") from error
     value = next(found for found in (value, declared, default) if found is not None)
-    if not 0 < value < 1e6:  # noqa: PLR2004 (no store takes a million)
+    if not 0 < value < 1e6:
         raise SettingsError(f"{name} {value:g}: must be more than 0")
     return value
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from backfill.errors import UsageError
 from backfill.ledger import Ledger, RunRecord, Target
-from backfill.report import last_run
 from backfill.printable import printable
+from backfill.report import last_run
 from backfill.settings import Flags, state_folder
 
 __all__ = ["last_report", "status"]

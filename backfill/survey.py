@@ -7,7 +7,7 @@ The second reading (`pipeline`) only applies the decisions.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,20 @@ from backfill.ledger import Ledger, content, key
 from backfill.mapping import Draft, HashId, Mapping
 from backfill.read import Export, open_export
 from backfill.records import FILE, ROW, Events, Rejection
-from backfill.shape import EVENT, HEAD, ID, KEY, NAME, TAIL, TIME, Columns, Notice, Shaper, advice, compile_shaper
+from backfill.shape import (
+    EVENT,
+    HEAD,
+    ID,
+    KEY,
+    NAME,
+    TAIL,
+    TIME,
+    Columns,
+    Notice,
+    Shaper,
+    advice,
+    compile_shaper,
+)
 
 __all__ = ["NameStats", "Plan", "ProblemGroup", "Survey", "Tally", "events_of", "plan", "survey"]
 
@@ -86,7 +99,8 @@ class Survey:
 
     def events(self) -> dict[str, int]:
         """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +
-        refused + ready."""
+        refused + ready.
+        """
         counts = self.index.counts()
         return {
             "total": self.invalid + len(self.index.states),
@@ -188,7 +202,10 @@ def survey(
 def events_of(events: pl.DataFrame) -> Events:
     """Shaped events with whole ids, as columns of Python values ready to be sent."""
     body = events.select(
-        pl.concat_str([pl.col(HEAD), pl.lit(',"uniqueId":'), _id_json(), pl.col(TAIL)]).alias("body"), ID, HEAD, TAIL
+        pl.concat_str([pl.col(HEAD), pl.lit(',"uniqueId":'), _id_json(), pl.col(TAIL)]).alias("body"),
+        ID,
+        HEAD,
+        TAIL,
     )
     ids = body[ID].to_list()
     return Events(
@@ -290,7 +307,7 @@ def _late(late: LateProblem, export: Export) -> Rejection:
     return Rejection(late.file, late.row, late.problem, detail)
 
 
-def _add_problems(found: Survey, rejections: list[Rejection] | tuple[Rejection, ...]) -> None:
+def _add_problems(found: Survey, rejections: Sequence[Rejection]) -> None:
     for rejection in rejections:
         group = found.problems.setdefault(rejection.problem, ProblemGroup(rejection.problem))
         group.count += 1
@@ -310,18 +327,27 @@ def _add_notices(found: Survey, notices: list[Notice]) -> None:
 
 
 def _add_events(
-    found: Survey, events: pl.DataFrame, states: npt.NDArray[np.uint8], twin: npt.NDArray[np.bool_], now: datetime
+    found: Survey,
+    events: pl.DataFrame,
+    states: npt.NDArray[np.uint8],
+    twin: npt.NDArray[np.bool_],
+    now: datetime,
 ) -> None:
     found.index.add(events[ID], (events[HEAD], events[TAIL]), events[FILE], events[ROW], events[NAME], states, twin)
     fresh = events if not states.any() else events.filter(pl.Series(states == State.NEW))
-    found.bytes += int(fresh.select(pl.col(HEAD).str.len_bytes().sum() + pl.col(TAIL).str.len_bytes().sum()).item() or 0)
+    found.bytes += int(
+        fresh.select(pl.col(HEAD).str.len_bytes().sum() + pl.col(TAIL).str.len_bytes().sum()).item() or 0
+    )
     _add_names(found, fresh, now)
 
 
 def _add_names(found: Survey, events: pl.DataFrame, now: datetime | None) -> None:
-    recent = pl.col(TIME) > pl.lit(now - RECENT) if now else pl.lit(False)  # noqa: FBT003 (Polars' own form)
+    recent = pl.col(TIME) > pl.lit(now - RECENT) if now else pl.lit(False)
     groups = events.group_by(NAME).agg(
-        pl.len(), pl.col(TIME).min().alias("oldest"), pl.col(TIME).max().alias("newest"), recent.sum().alias("recent")
+        pl.len(),
+        pl.col(TIME).min().alias("oldest"),
+        pl.col(TIME).max().alias("newest"),
+        recent.sum().alias("recent"),
     )
     for name, count, oldest, newest, fresh in groups.iter_rows():
         stats = found.names.setdefault(name, NameStats())

@@ -114,9 +114,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    def __init__(
-        self, connections: int, connect_seconds: float, context: ssl.SSLContext, trust_env: bool
-    ) -> None:
+    def __init__(self, connections: int, connect_seconds: float, context: ssl.SSLContext, trust_env: bool) -> None:
         self._connections = connections
         self._context = context
         self._trust_env = trust_env

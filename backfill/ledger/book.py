@@ -34,9 +34,7 @@ _PATIENCE_AT_CLOSE: Final = 200
 
 # The marks are question marks only: what is asked for goes in as parameters.
 _FIND: Final = "SELECT key, content, accepted FROM events WHERE target = ? AND key IN ({marks})"
-_FIND_REFUSALS: Final = (
-    "SELECT key, status, title, detail FROM refusals WHERE target = ? AND key IN ({marks})"
-)
+_FIND_REFUSALS: Final = "SELECT key, status, title, detail FROM refusals WHERE target = ? AND key IN ({marks})"
 _UPSERT: Final = """
     INSERT INTO events (target, key, content, name, run, accepted) VALUES (?, ?, ?, ?, ?, {accepted})
     ON CONFLICT (target, key) DO UPDATE SET content = excluded.content, name = excluded.name,
@@ -190,9 +188,7 @@ class Ledger:
         comes later. The API's words are kept up to 2,000 characters each.
         """
         with self._writing("recording outcomes") as connection:
-            accepted = self._rows(
-                connection, ((outcome.events, outcome.accepted) for outcome in outcomes), run
-            )
+            accepted = self._rows(connection, ((outcome.events, outcome.accepted) for outcome in outcomes), run)
             refused = self._rows(
                 connection,
                 ((outcome.events, [index for index, _ in outcome.refused]) for outcome in outcomes),
@@ -291,9 +287,7 @@ class Ledger:
                 return Totals(wanted, {}, 0, None, None, ())
             names = dict(connection.execute("SELECT id, name FROM names ORDER BY name"))
             # Counted here: GROUP BY would sort all events first.
-            counts = Counter(
-                connection.execute("SELECT name, accepted FROM events WHERE target = ?", (known,))
-            )
+            counts = Counter(connection.execute("SELECT name, accepted FROM events WHERE target = ?", (known,)))
             first, last = connection.execute(
                 "SELECT min(first_accepted), max(last_accepted) FROM runs WHERE target = ?", (known,)
             ).fetchone()

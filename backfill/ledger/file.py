@@ -79,9 +79,7 @@ def prepare(folder: Path) -> tuple[str, ...]:
             if found.st_uid == me and all(map(_is_ours, folder.iterdir())):
                 folder.chmod(0o700)
             else:
-                warnings.append(
-                    f"others can list the state folder {folder}, though not read its files: chmod 700"
-                )
+                warnings.append(f"others can list the state folder {folder}, though not read its files: chmod 700")
     return tuple(warnings)
 
 

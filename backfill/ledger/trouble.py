@@ -45,12 +45,8 @@ def told(doing: str, path: Path) -> Iterator[None]:
                 raise torn(doing, path, f"{error} ({name})") from error
             case sqlite3.SQLITE_FULL:
                 hint = f"Make room on the disk of {path.parent}, {_ROOM}"
-            case (
-                sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH
-            ):
-                hint = (
-                    f"Let this user write to {path.parent} and its files, or name another by --state, {_ROOM}"
-                )
+            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+                hint = f"Let this user write to {path.parent} and its files, or name another by --state, {_ROOM}"
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
                 hint = f"Another program has {path.name} open: close it, {_ROOM}"
             case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_NOLFS:

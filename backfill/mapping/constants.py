@@ -141,10 +141,6 @@ def _check_rule(findings: Findings, tree: Text, name: str, rule: str) -> None:
         findings.wrong(tree, f"{quoted(str(value))} is no country", near or "ISO 3166-1 alpha-2, as in US")
     elif rule == "zone" and (bad := bad_zone(str(value))) is not None:
         findings.wrong(tree, *bad)
-    elif (
-        rule in api.LOCATION_NUMBERS
-        and isinstance(value, int | float)
-        and abs(value) > api.LOCATION_NUMBERS[rule]
-    ):
+    elif rule in api.LOCATION_NUMBERS and isinstance(value, int | float) and abs(value) > api.LOCATION_NUMBERS[rule]:
         limit = api.LOCATION_NUMBERS[rule]
         findings.wrong(tree, f"{name} has to be from -{limit:g} to {limit:g}, not {value}")

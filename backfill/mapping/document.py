@@ -22,9 +22,7 @@ NODES = 50_000
 DEPTH = 50
 
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(
-    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -76,9 +74,7 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise _Refused(
-                        *_place(event), "a mapping is one YAML document", "put what follows in its own file"
-                    )
+                    raise _Refused(*_place(event), "a mapping is one YAML document", "put what follows in its own file")
             elif isinstance(event, yaml.NodeEvent):
                 tree = self.node(event, events, 0)
         return tree
@@ -122,15 +118,11 @@ class _Builder:
                 self.problems.append(MappingProblem(key.line, key.column, "a key has to be a text", hint))
             elif key.plain and key.text in ("", "<<"):
                 what = "merge keys (<<) are not read" if key.text else 'a name is missing before ":"'
-                self.problems.append(
-                    MappingProblem(key.line, key.column, what, "write the keys out" * bool(key.text))
-                )
+                self.problems.append(MappingProblem(key.line, key.column, what, "write the keys out" * bool(key.text)))
             elif key.text in node.entries:
                 first = node.entries[key.text].key
                 message = f'the key "{short(key.text)}" is here twice'
-                self.problems.append(
-                    MappingProblem(key.line, key.column, message, f"first in line {first.line}")
-                )
+                self.problems.append(MappingProblem(key.line, key.column, message, f"first in line {first.line}"))
             else:
                 node.entries[key.text] = Entry(key, value)
                 node.size += value.size + 1

@@ -113,9 +113,7 @@ class _EventReader:
         takes = f"the API takes {listing(CUSTOMER_KEYS)}; what else is known goes under customFields"
         self.findings.closed(shape, "customer", CUSTOMER_KEYS, takes)
         if not any(key in shape.entries for key in api.IDENTIFIERS):
-            self.findings.wrong(
-                shape, "customer has none of id, email and phoneNumber", "the API needs at least one"
-            )
+            self.findings.wrong(shape, "customer has none of id, email and phoneNumber", "the API needs at least one")
         fields: dict[str, Any] = {}
         for key, entry in shape.entries.items():
             place = self.place("customer", key, kind="string")
@@ -138,17 +136,13 @@ class _EventReader:
         for key, entry in shape.entries.items():
             if key in LOCATION_KEYS:
                 kind = "number" if key in api.LOCATION_NUMBERS else "string"
-                values[key] = read_value(
-                    self.findings, entry.value, self.place("customer", "location", key, kind=kind)
-                )
+                values[key] = read_value(self.findings, entry.value, self.place("customer", "location", key, kind=kind))
         return Location(**values)
 
     def data(self, tree: Tree) -> dict[str, Value]:
         place = self.place("data")
         values = read_values(self.findings, tree, place, skip=(EXTRA,))
-        names = (
-            [entry for key, entry in tree.entries.items() if key != EXTRA] if isinstance(tree, Object) else []
-        )
+        names = [entry for key, entry in tree.entries.items() if key != EXTRA] if isinstance(tree, Object) else []
         if len(names) > api.DATA_PROPERTIES:
             self.findings.wrong(
                 names[api.DATA_PROPERTIES],
@@ -214,9 +208,7 @@ class _EventReader:
             self.findings.wrong(tree, f'hash has to be a list of columns or "*", not {describe(tree)}', hint)
             return None
         if not tree.items:
-            self.findings.wrong(
-                tree, "hash is empty: every event would have one id", 'name columns, or "*" for all'
-            )
+            self.findings.wrong(tree, "hash is empty: every event would have one id", 'name columns, or "*" for all')
         return read_columns(self.findings, tree, path, "uniqueId.hash")
 
     def fits(self, tree: Tree, length: int) -> None:
@@ -228,8 +220,6 @@ class _EventReader:
 def _customers(key: str) -> str:
     """A hint, when the key is one of the customer's."""
     near = (
-        key
-        if key in CUSTOMER_KEYS
-        else suggest(key, CUSTOMER_KEYS).removeprefix('did you mean "').removesuffix('"?')
+        key if key in CUSTOMER_KEYS else suggest(key, CUSTOMER_KEYS).removeprefix('did you mean "').removesuffix('"?')
     )
     return f'did you mean "{near}", under customer?' if near else ""

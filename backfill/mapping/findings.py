@@ -56,9 +56,7 @@ class Findings:
         """Note where the value at `path` stands."""
         self.positions[path] = (tree.line, tree.column)
 
-    def refer(
-        self, path: Path, column: str, at: tuple[int, int], context: str, *, nested: bool = False
-    ) -> None:
+    def refer(self, path: Path, column: str, at: tuple[int, int], context: str, *, nested: bool = False) -> None:
         """Note a reference to a column."""
         self.references.append(Reference(path, column, *at, context, nested))
 
@@ -98,9 +96,7 @@ class Findings:
                 return tree.value
             self.wrong(tree, f"{name} is empty", expected)
         elif isinstance(tree, Text) and tree.value is not None:
-            self.wrong(
-                tree, f"{name} has to be a text, not {describe(tree)}", f'write "{tree.text}" in quotes'
-            )
+            self.wrong(tree, f"{name} has to be a text, not {describe(tree)}", f'write "{tree.text}" in quotes')
         else:
             self.wrong(tree, f"{name} has to be a text, not {describe(tree)}", expected)
         return None
@@ -124,11 +120,7 @@ class Findings:
     def number(self, tree: Tree, path: Path, name: str) -> int | float | None:
         """A number."""
         self.seen(path, tree)
-        if (
-            isinstance(tree, Text)
-            and isinstance(tree.value, int | float)
-            and not isinstance(tree.value, bool)
-        ):
+        if isinstance(tree, Text) and isinstance(tree.value, int | float) and not isinstance(tree.value, bool):
             return tree.value
         self.wrong(tree, f"{name} has to be a number, not {describe(tree)}")
         return None

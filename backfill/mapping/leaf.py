@@ -72,12 +72,8 @@ class Value(Model):
         description="From each text to what it becomes; a value not in it is invalid, or `otherwise`.",
         examples=[{"g": "Gold", "s": "Silver"}],
     )
-    otherwise: Value | None = Field(
-        None, description="The value for what `map` does not hold.", examples=["Bronze"]
-    )
-    default: Value | None = Field(
-        None, description="The value for null.", examples=["unknown", "{other_column}"]
-    )
+    otherwise: Value | None = Field(None, description="The value for what `map` does not hold.", examples=["Bronze"])
+    default: Value | None = Field(None, description="The value for null.", examples=["unknown", "{other_column}"])
     required: bool = Field(False, description="Whether a null rejects the row.", examples=[True])
     on_invalid: Literal["reject", "omit"] | None = Field(
         None,

@@ -37,9 +37,7 @@ class Draft:
         """Every column that the file refers to, in the file's order."""
         return sorted(self._references, key=lambda reference: (reference.line, reference.column_no))
 
-    def check_columns(
-        self, columns: Sequence[str], nested: Callable[[str], bool], file: str
-    ) -> list[MappingProblem]:
+    def check_columns(self, columns: Sequence[str], nested: Callable[[str], bool], file: str) -> list[MappingProblem]:
         """A problem for each column that `file` lacks; `nested` tells whether a dotted path resolves."""
         known = set(columns)
         found: dict[tuple[int, int, str], MappingProblem] = {}
@@ -77,9 +75,7 @@ def read(path: pathlib.Path) -> Draft:
     except UnicodeDecodeError as error:
         if len(raw) <= BYTES or error.start < BYTES - 4:
             line = raw.count(b"\n", 0, error.start) + 1
-            column = (
-                len(raw[raw.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8", "replace")) + 1
-            )
+            column = len(raw[raw.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8", "replace")) + 1
             problem = MappingProblem(line, column, "this is not UTF-8", "save the file as UTF-8")
             return Draft(path, None, [problem], None)
         text = raw.decode("utf-8", "replace")
@@ -105,8 +101,7 @@ def parse(text: str, path: pathlib.Path | str = "mapping.yaml") -> Draft:
 
 def _shown(problems: list[MappingProblem]) -> list[MappingProblem]:
     return sorted(
-        replace(problem, message=printable(problem.message), hint=printable(problem.hint))
-        for problem in problems
+        replace(problem, message=printable(problem.message), hint=printable(problem.hint)) for problem in problems
     )
 
 

@@ -61,17 +61,13 @@ class Location(Model):
     street2: Value | None = Field(None, description="Flat, floor, building.", examples=["{address2}"])
     city: Value | None = Field(None, description="City.", examples=["{city}"])
     state: Value | None = Field(None, description="State or province, by name.", examples=["{state}"])
-    stateCode: Value | None = Field(
-        None, description="State or province, by code.", examples=["{state_code}"]
-    )
+    stateCode: Value | None = Field(None, description="State or province, by code.", examples=["{state_code}"])
     postalCode: Value | None = Field(None, description="Postal code, as text.", examples=["{zip}"])
     country: Value | None = Field(None, description="Country, by name.", examples=["{country}"])
     countryCode: Value | None = Field(
         None, description="Country, ISO 3166-1 alpha-2.", examples=["{country_code}", "US"]
     )
-    ianaTimeZoneName: Value | None = Field(
-        None, description="The customer's time zone.", examples=["America/New_York"]
-    )
+    ianaTimeZoneName: Value | None = Field(None, description="The customer's time zone.", examples=["America/New_York"])
     latitude: Value | None = Field(None, description="Degrees, -90 to 90.", examples=["{lat}"])
     longitude: Value | None = Field(None, description="Degrees, -180 to 180.", examples=["{lon}"])
 
@@ -134,15 +130,11 @@ class CsvOptions(Model):
     separator: str | None = Field(None, description="One character.", examples=[";"])
     quote: str | None = Field(None, description='One character, or `""` for none.', examples=["'"])
     encoding: str | None = Field(None, description="The name of a text encoding.", examples=["windows-1252"])
-    header: bool | None = Field(
-        None, description="Whether the first line names the columns.", examples=[False]
-    )
+    header: bool | None = Field(None, description="Whether the first line names the columns.", examples=[False])
     columns: list[str] | None = Field(
         None, description="The columns' names, when the file has no header.", examples=[["id", "email"]]
     )
-    skip_lines: int | None = Field(
-        None, ge=0, description="Lines before the header to leave out.", examples=[2]
-    )
+    skip_lines: int | None = Field(None, ge=0, description="Lines before the header to leave out.", examples=[2])
     comment: str | None = Field(None, description="Lines that begin so are left out.", examples=["#"])
     null_values: list[str] = Field(
         default_factory=list,
@@ -161,9 +153,7 @@ class Numbers(Model):
 class GroupBy(Model):
     """Which rows make one event together."""
 
-    columns: list[str] = Field(
-        description="Rows alike in these columns are one group.", examples=[["order_id"]]
-    )
+    columns: list[str] = Field(description="Rows alike in these columns are one group.", examples=[["order_id"]])
     adjacent: bool = Field(
         True,
         description="Whether a group's rows stand together; false gathers them, at the cost of a sort.",
@@ -181,9 +171,7 @@ class Source(Model):
     format: Literal["csv", "parquet", "ndjson", "arrow", "excel"] | None = Field(
         None, description="Else from the suffix; `.gz` and `.zst` are read through.", examples=["csv"]
     )
-    csv: CsvOptions = Field(
-        default_factory=CsvOptions, description="How a CSV file is written; else found by looking."
-    )
+    csv: CsvOptions = Field(default_factory=CsvOptions, description="How a CSV file is written; else found by looking.")
     numbers: Numbers = Field(default_factory=Numbers, description="How numbers are written in text.")
     timezone: str | None = Field(
         None,
@@ -222,9 +210,7 @@ class Delivery(Model):
         None, gt=0, description="Requests per second, of the store's 100; more is allowed, with a warning.",
         examples=[95],
     )  # fmt: skip
-    concurrency: int | None = Field(
-        None, ge=1, description="Requests under way at once, at most.", examples=[32]
-    )
+    concurrency: int | None = Field(None, ge=1, description="Requests under way at once, at most.", examples=[32])
     flows: Literal["acknowledged"] | None = Field(
         None, description="These events may start live flows, and that is wanted.", examples=["acknowledged"]
     )

@@ -60,13 +60,9 @@ def read_sql_text(findings: Findings, tree: Tree, place: Place) -> str | None:
         at = (tree.line, tree.column) if mistake.offset is None else tree.at(mistake.offset)
         findings.wrong(at, mistake.message, mistake.hint)
     if sql.aggregate is not None and place.collecting:
-        findings.wrong(
-            tree.at(sql.aggregate), "each row stands alone inside collect", "aggregates go outside of it"
-        )
+        findings.wrong(tree.at(sql.aggregate), "each row stands alone inside collect", "aggregates go outside of it")
     elif sql.aggregate is not None and not place.grouped:
-        findings.wrong(
-            tree.at(sql.aggregate), "an aggregate needs several rows", "say which in source.group_by"
-        )
+        findings.wrong(tree.at(sql.aggregate), "an aggregate needs several rows", "say which in source.group_by")
     return text if not sql.mistakes else None
 
 

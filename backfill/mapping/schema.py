@@ -56,9 +56,7 @@ def json_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "backfill mapping",
-        **_model(
-            Mapping, {"source": _source(), "events": _events(), "delivery": _delivery()}, skip=("path",)
-        ),
+        **_model(Mapping, {"source": _source(), "events": _events(), "delivery": _delivery()}, skip=("path",)),
         "$defs": {kind: _value(kind) for kind in kinds},
     }
 
@@ -153,9 +151,7 @@ def _events() -> Schema:
 
 
 def _customer() -> Schema:
-    location = {
-        key: _ref("number" if key in api.LOCATION_NUMBERS else "text") for key in Location.model_fields
-    }
+    location = {key: _ref("number" if key in api.LOCATION_NUMBERS else "text") for key in Location.model_fields}
     shapes: dict[str, Schema] = {
         **{key: _ref("text") for key in api.CUSTOMER_TEXTS},
         "phoneNumber": _ref("phone"),
@@ -185,9 +181,7 @@ def _long(kind: str) -> Schema:
         "template": _TEXT,
         "const": _SCALAR,
         "collect": {"type": "object", "additionalProperties": _ref("node"), **_NAMES},
-        "type": {
-            "enum": _TYPES.get(kind, words if kind == "node" else [word for word in words if word != "json"])
-        },
+        "type": {"enum": _TYPES.get(kind, words if kind == "node" else [word for word in words if word != "json"])},
         "format": _TEXT,
         "timezone": _TEXT,
         "region": {"enum": sorted(api.COUNTRIES)},

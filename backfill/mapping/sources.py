@@ -125,9 +125,7 @@ class _Reader:
     def names(self, tree: Tree, path: Path, name: str, *, refer: bool) -> list[str]:
         self.findings.seen(path, tree)
         if not isinstance(tree, List) or not tree.items:
-            hint = (
-                f"write [{tree.text}]" if isinstance(tree, Text) and tree.text.strip() else "as in [order_id]"
-            )
+            hint = f"write [{tree.text}]" if isinstance(tree, Text) and tree.text.strip() else "as in [order_id]"
             what = "an empty list" if isinstance(tree, List) else describe(tree)
             self.findings.wrong(tree, f"{name} has to be a list of columns, not {what}", hint)
             return []
@@ -142,9 +140,7 @@ class _Reader:
         self.findings.seen(path, tree)
         if isinstance(tree, Text) and (len(tree.text) == 1 or (empty and not tree.plain and tree.text == "")):
             return tree.text
-        hint = (
-            'a tab is written "\\t"' if isinstance(tree, Text) and tree.text.lower() in ("tab", "\\t") else ""
-        )
+        hint = 'a tab is written "\\t"' if isinstance(tree, Text) and tree.text.lower() in ("tab", "\\t") else ""
         self.findings.wrong(tree, f"{path[-1]} has to be one character, not {describe(tree)}", hint)
         return None
 
@@ -177,9 +173,7 @@ class _Reader:
             text,
             ("utf-8", "utf-16", "windows-1252", "iso-8859-1", "iso-8859-15", "shift_jis", "gb18030", "big5"),
         )
-        self.findings.wrong(
-            tree, f"{quoted(text)} is no text encoding", near or "as in utf-8 or windows-1252"
-        )
+        self.findings.wrong(tree, f"{quoted(text)} is no text encoding", near or "as in utf-8 or windows-1252")
         return None
 
     def _header(self, tree: Tree, path: Path) -> bool | None:
@@ -205,9 +199,7 @@ class _Reader:
     def whole(self, tree: Tree, path: Path, *, least: int) -> int | None:
         number = self.findings.number(tree, path, str(path[-1]))
         if number is not None and (number < least or not float(number).is_integer()):
-            self.findings.wrong(
-                tree, f"{path[-1]} has to be a whole number from {least}, not {describe(tree)}"
-            )
+            self.findings.wrong(tree, f"{path[-1]} has to be a whole number from {least}, not {describe(tree)}")
             return None
         return None if number is None else int(number)
 
@@ -224,9 +216,7 @@ class _Reader:
     def _rate(self, tree: Tree, path: Path) -> float | None:
         number = self.findings.number(tree, path, "rate")
         if number is not None and not 0 < number < float("inf"):
-            self.findings.wrong(
-                tree, f"rate has to be above 0, not {describe(tree)}", "requests per second, as in 95"
-            )
+            self.findings.wrong(tree, f"rate has to be above 0, not {describe(tree)}", "requests per second, as in 95")
             return None
         return number
 

@@ -136,9 +136,7 @@ def _calls(tokens: list[Any], text: str, sql: Sql) -> Iterator[SqlMistake]:
         if name in AGGREGATES:
             sql.aggregate = token.start if sql.aggregate is None else sql.aggregate
         elif name in _VOLATILE_CALLS:
-            yield SqlMistake(
-                f"{name} differs from run to run", "events have to come out the same", token.start
-            )
+            yield SqlMistake(f"{name} differs from run to run", "events have to come out the same", token.start)
         elif name not in FUNCTIONS | _WORDS | _VOLATILE:
             message = f"the function {name} is not among those that a mapping's SQL may use"
             yield SqlMistake(message, suggest(name, sorted(FUNCTIONS | AGGREGATES)), token.start)
@@ -200,9 +198,7 @@ def _kinds(tree: Any, silent: bool) -> Iterator[SqlMistake]:
             yield SqlMistake(f"this SQL is nested more than {DEPTH} deep")
             return
         if isinstance(node, exp.Window | exp.WindowSpec):
-            yield SqlMistake(
-                "OVER (...) is not read", "rows are mapped one by one; use group_by for what spans rows"
-            )
+            yield SqlMistake("OVER (...) is not read", "rows are mapped one by one; use group_by for what spans rows")
             return
         if isinstance(node, exp.Alias):
             yield SqlMistake("SQL here is one expression, without AS", "the key in the mapping is its name")

@@ -14,9 +14,7 @@ def unreadable_problem(text: str, error: yaml.reader.ReaderError) -> MappingProb
     at = max(text.find(chr(error.character)) if isinstance(error.character, int) else -1, 0)
     line = text.count("\n", 0, at) + 1
     code = f"U+{error.character:04X}" if isinstance(error.character, int) else "a character"
-    return MappingProblem(
-        line, at - text.rfind("\n", 0, at), f"{code} can't stand in YAML", "is this a text file?"
-    )
+    return MappingProblem(line, at - text.rfind("\n", 0, at), f"{code} can't stand in YAML", "is this a text file?")
 
 
 _QUOTE = 'a text with ": ", " #", or with { [ * & ! | > % @ at its beginning, goes in quotes'
@@ -45,9 +43,7 @@ _WORDING = (
 def bad_escape_problem(text: str) -> MappingProblem:
     at = max(text.find("\\U"), 0)
     line = text.count("\n", 0, at) + 1
-    return MappingProblem(
-        line, at - text.rfind("\n", 0, at), "this escape is no character", "use single quotes"
-    )
+    return MappingProblem(line, at - text.rfind("\n", 0, at), "this escape is no character", "use single quotes")
 
 
 def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> MappingProblem:
@@ -56,9 +52,7 @@ def syntax_problem(text: str, error: yaml.MarkedYAMLError) -> MappingProblem:
     said = f"{error.context or ''}: {error.problem or ''}"
     lines = text.splitlines()
     if line <= len(lines) and "\t" in lines[line - 1][: len(lines[line - 1]) - len(lines[line - 1].lstrip())]:
-        return MappingProblem(
-            line, lines[line - 1].index("\t") + 1, "YAML is not indented with tabs", "use spaces"
-        )
+        return MappingProblem(line, lines[line - 1].index("\t") + 1, "YAML is not indented with tabs", "use spaces")
     row = lines[line - 1] if line <= len(lines) else ""
     if row[column - 1 : column] == ":" and (row[: column - 1].strip() or "{")[-1] in "{,-":
         return MappingProblem(line, column, 'a name is missing before ":"')

@@ -65,9 +65,7 @@ def parse_template(text: str) -> Template:
             if end < 0 or "{" in inner:
                 raise TemplateError('"{" is never closed', at, 'write "{{" for a brace that is text')
             if not inner.strip():
-                raise TemplateError(
-                    f'"{{{inner}}}" names no column', at, 'write "{{}}" for braces that are text'
-                )
+                raise TemplateError(f'"{{{inner}}}" names no column', at, 'write "{{}}" for braces that are text')
             if literal:
                 parts.append("".join(literal))
                 literal.clear()

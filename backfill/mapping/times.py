@@ -42,9 +42,7 @@ def bad_format(text: str) -> tuple[str, str, int] | None:
     if "%" not in text:
         near = suggest(text, EPOCHS)
         foreign = re.sub("|".join(_FOREIGN), lambda found: _FOREIGN[found.group()], text)
-        hint = near or (
-            f'write "{foreign}"' if foreign != text else 'as in "%Y-%m-%d %H:%M:%S", or epoch_s, epoch_ms'
-        )
+        hint = near or (f'write "{foreign}"' if foreign != text else 'as in "%Y-%m-%d %H:%M:%S", or epoch_s, epoch_ms')
         return "this format has no directive", hint, 0
     found: list[str] = []
     at = text.find("%")

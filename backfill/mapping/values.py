@@ -34,9 +34,7 @@ def read_value(findings: Findings, tree: Tree, place: Place) -> Value | None:
         findings.wrong(tree, f"{place.name} takes one value, not a list", _nested_hint(place))
     elif _is_unquoted(tree):
         text = "{" + next(iter(tree.entries)) + "}"
-        findings.wrong(
-            tree, f"{place.name} is an object here, because {text} has no quotes", f'write "{text}"'
-        )
+        findings.wrong(tree, f"{place.name} is an object here, because {text} has no quotes", f'write "{text}"')
     elif _has_leaf(findings, tree, place):
         fields = _Options(findings, tree, place).read()
     return Value(**fields) if len(findings.problems) == before else None
@@ -109,9 +107,7 @@ def _has_leaf(findings: Findings, tree: Object, place: Place) -> bool:
     if len(leaves) == 1:
         return True
     if len(leaves) > 1:
-        findings.wrong(
-            tree.entries[leaves[1]], f"{leaves[0]} and {leaves[1]} can't both be the value", "keep one"
-        )
+        findings.wrong(tree.entries[leaves[1]], f"{leaves[0]} and {leaves[1]} can't both be the value", "keep one")
     elif any(key in OPTIONS or suggest(key, LEAF_KEYS) for key in tree.entries):
         findings.closed(tree, place.name, KEYS)
         if not any(suggest(key, LEAF_KEYS) for key in tree.entries if key not in OPTIONS):
@@ -162,9 +158,7 @@ class _Options:
             self.findings.wrong(entry.value, "type: json has no place outside data.$extra", "")
         elif place.kind is not None and word not in _TYPES[place.kind]:
             kind = {"string": "a text", "number": "a number", "datetime": "a date-time"}[place.kind]
-            self.findings.wrong(
-                entry.value, f"{place.name} is {kind}: it can't have type: {word}", "leave type out"
-            )
+            self.findings.wrong(entry.value, f"{place.name} is {kind}: it can't have type: {word}", "leave type out")
         else:
             self.kind = word
         return word
@@ -201,9 +195,7 @@ class _Options:
             self.wrong(entry, "collect has no place inside collect")
         elif not place.grouped:
             self.wrong(entry, "collect needs several rows", "say which in source.group_by")
-        return read_nodes(
-            self.findings, entry.value, replace(place, collecting=True, extra=True, kind=None, rule="")
-        )
+        return read_nodes(self.findings, entry.value, replace(place, collecting=True, extra=True, kind=None, rule=""))
 
     def _format(self, entry: Entry, place: Place) -> str | None:
         text = self.findings.text(entry.value, place.path, "format", 'as in "%Y-%m-%d %H:%M:%S"')
@@ -261,9 +253,7 @@ class _Options:
         return read_value(self.findings, entry.value, self._fallback(place))
 
     def _fallback(self, place: Place) -> Place:
-        return replace(
-            place, kind=place.kind or (self.kind if self.kind not in (None, "json") else None), extra=False
-        )
+        return replace(place, kind=place.kind or (self.kind if self.kind not in (None, "json") else None), extra=False)
 
     def _required(self, entry: Entry, place: Place) -> bool | None:
         return self.findings.boolean(entry.value, place.path, "required")

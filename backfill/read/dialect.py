@@ -9,11 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import BinaryIO, Protocol
 
-__all__ = ["HEAD_BYTES", "CsvReader", "CsvSettings", "Dialect", "Utf8Stream", "csv_reader", "sniff"]
-
-CsvReader: TypeAlias = "csv._reader"
+__all__ = ["HEAD_BYTES", "CsvSettings", "Dialect", "Utf8Stream", "csv_reader", "sniff"]
 
 # Enough to see the habits of a file; small enough that sniffing 10,000 files stays quick.
 HEAD_BYTES = 256 * 1024
@@ -233,7 +231,9 @@ def _rows(lines: list[str], separator: str, quote: str, comment: str) -> list[tu
 
 
 class _Lines:
-    """The lines for csv.reader, without comments between records; `begun` counts the lines before the last record."""
+    """The lines for csv.reader, without comments between records; `begun` counts those before the last
+    record.
+    """
 
     def __init__(self, lines: list[str], comment: str) -> None:
         self.lines, self.comment, self.at, self.begun, self.fresh = lines, comment, 0, 0, True
@@ -253,7 +253,9 @@ class _Lines:
         raise StopIteration
 
 
-def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool = False) -> CsvReader:
+def csv_reader(
+    lines: Iterator[str], separator: str, quote: str, *, strict: bool = False
+) -> Iterator[list[str]]:
     """Python's csv module over `lines`, which end as in the file; a quote of '' is none."""
     if quote:
         return csv.reader(lines, delimiter=separator, quotechar=quote, strict=strict)
@@ -271,7 +273,8 @@ def _separator(lines: list[str], quote: str, comment: str) -> str:
 
 def _preamble(rows: list[tuple[int, list[str]]]) -> int:
     """Lines before the header: rows of one text only, above rows that all have the same number of columns,
-    over 1."""
+    over 1.
+    """
     widths = Counter(len(cells) for _, cells in rows)
     width, share = widths.most_common(1)[0]
     if width < 2 or share < len(rows) / 2:

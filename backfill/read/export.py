@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import json
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,9 @@ from backfill.errors import ExportError, SettingsError
 from backfill.read.dialect import HEAD_BYTES, CsvSettings, Dialect, Utf8Stream, rename, sniff
 from backfill.read.files import ExportFile, Fingerprint, Format, find_files, fingerprint, open_bytes
 from backfill.read.records import read_records
-from backfill.read.repaired import REPORT_COLUMNS, unescape
-from backfill.read.typed import merge, read_batches, schema_of
+from backfill.read.repaired import REPORT_COLUMNS, ReportCsv, plain, unescape
+from backfill.read.typed import read_batches, schema_of
+from backfill.read.widen import exact_float, merge
 from backfill.records import FILE, ROW, Chunk, Rejection
 
 __all__ = ["Export", "OpenedFile", "SourceSettings", "open_export"]
@@ -64,11 +65,12 @@ class Export:
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, in the order of files and rows. Raises ExportError for a file that changed or can't be
-        read."""
+        read.
+        """
         for opened in self.files:
             self._same(opened)
             try:
-                yield from self._delimited(opened) if opened.dialect else self._typed(opened)
+                yield from self._delimited(opened, opened.dialect) if opened.dialect else self._typed(opened)
             except (OSError, EOFError, zlib.error) as error:
                 raise ExportError(
                     f"{opened.file.name}: can't be read: {error}", hint="fetch it again"
@@ -82,18 +84,18 @@ class Export:
                 hint="run again when nothing writes to it any more; what was sent is recorded",
             )
 
-    def _delimited(self, opened: OpenedFile) -> Iterator[Chunk]:
-        dialect = opened.dialect
-        assert dialect is not None
+    def _delimited(self, opened: OpenedFile, dialect: Dialect) -> Iterator[Chunk]:
         with open_bytes(opened.file) as raw:
             for records in read_records(_utf8(raw, dialect), dialect, opened.file.name):
-                frame = records.frame.rename(dict(zip(records.frame.columns, dialect.columns, strict=True)))
+                frame = records.frame
+                frame.columns = list(dialect.columns)
                 if opened.repaired:
                     frame = unescape(frame.drop(REPORT_COLUMNS))
                 if self.null_values:
                     frame = frame.select(pl.when(~pl.all().is_in(list(self.null_values))).then(pl.all()))
+                hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in opened.file.hive]
                 bad = [Rejection(opened.file.position, r.line, r.problem, r.detail) for r in records.bad]
-                yield self._chunk(opened, frame, records.lines, bad)
+                yield self._chunk(opened, frame.with_columns(hive), records.lines, bad)
 
     def _typed(self, opened: OpenedFile) -> Iterator[Chunk]:
         for batch in read_batches(opened.file, opened.schema):
@@ -101,17 +103,47 @@ class Export:
             yield self._chunk(opened, batch.frame, batch.rows, bad)
 
     def _chunk(self, opened: OpenedFile, frame: pl.DataFrame, rows: pl.Series, bad: list[Rejection]) -> Chunk:
-        hive = [pl.lit(value).alias(key) for key, value in opened.file.hive if opened.dialect]
-        frame = frame.with_columns(hive)
-        columns = [_as(frame, name, dtype) for name, dtype in self.schema.items()]
-        place = [pl.lit(opened.file.position, dtype=pl.UInt32).alias(FILE), rows.alias(ROW)]
-        return Chunk(frame.select(*columns, *place) if frame.width else frame, bad)
+        """The rows under the export's columns: a column that this file has not is null."""
+        columns = [
+            _as(opened, frame[name], dtype) if name in frame.columns else pl.Series(name, [None], dtype=dtype)
+            for name, dtype in self.schema.items()
+        ]
+        place = [pl.Series(FILE, [opened.file.position], dtype=pl.UInt32), rows.alias(ROW)]
+        height = len(rows)
+        return Chunk(pl.DataFrame([_long(column, height) for column in (*columns, *place)]), bad)
 
 
-def _as(frame: pl.DataFrame, name: str, dtype: pl.DataType) -> pl.Expr:
-    if name not in frame.columns:
-        return pl.lit(None, dtype=dtype).alias(name)
-    return pl.col(name) if frame.schema[name] == dtype else pl.col(name).cast(dtype)
+def _long(column: pl.Series, height: int) -> pl.Series:
+    """A column of one value as that of a frame."""
+    return column if len(column) == height else column.new_from_index(0, height)
+
+
+def _as(opened: OpenedFile, column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """The column in the type that it has over all files. Raises ExportError where that would change a
+    value.
+    """
+    if column.dtype == dtype:
+        return column
+    try:
+        if not (column.dtype.is_integer() and dtype.is_float()) or exact_float(column):
+            return (
+                _json_texts(column) if column.dtype.is_nested() and dtype == pl.String else column.cast(dtype)
+            )
+        reason = "an integer beyond 2^53 would lose digits"
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).strip().splitlines()[0]
+    raise ExportError(
+        f'{opened.file.name}: "{column.name}" is {column.dtype} here and other files make it {dtype}: {reason}',
+        hint="give the column one type in all files",
+    )
+
+
+def _json_texts(column: pl.Series) -> pl.Series:
+    texts = [
+        None if value is None else json.dumps(value, ensure_ascii=False, default=str)
+        for value in column.to_list()
+    ]
+    return pl.Series(column.name, texts, dtype=pl.String)
 
 
 def open_export(source: SourceSettings, base: Path) -> Export:
@@ -163,14 +195,19 @@ def _open(file: ExportFile, csv: CsvSettings) -> OpenedFile | None:
             whole = len(head) < HEAD_BYTES
     except (OSError, EOFError, zlib.error) as error:
         raise ExportError(f"{file.name}: can't be read: {error}", hint="fetch it again") from error
-    dialect = sniff(head, whole, csv)
+    repaired = sniff(head, whole, ReportCsv())
+    if repaired is not None and repaired.columns[-len(REPORT_COLUMNS) :] == REPORT_COLUMNS:
+        # A rejected.csv is ours: what the mapping declares about the export's own files is not true of it.
+        dialect: Dialect | None = rename(repaired, [plain(name) for name in repaired.columns])
+    else:
+        dialect = sniff(head, whole, csv)
     if dialect is None:
         return None
     names, duplicates = _unique(dialect.columns)
     dialect = rename(dialect, names)
-    repaired = len(names) > len(REPORT_COLUMNS) and names[-len(REPORT_COLUMNS) :] == REPORT_COLUMNS
+    is_repaired = len(names) > len(REPORT_COLUMNS) and names[-len(REPORT_COLUMNS) :] == REPORT_COLUMNS
     schema: dict[str, pl.DataType] = {name: pl.String() for name in [*names, *dict(file.hive)]}
-    return OpenedFile(file, _no_place(file, schema), mark, dialect, repaired, duplicates)
+    return OpenedFile(file, _no_place(file, schema), mark, dialect, is_repaired, duplicates)
 
 
 def _utf8(raw: BinaryIO, dialect: Dialect) -> BinaryIO:
@@ -179,13 +216,19 @@ def _utf8(raw: BinaryIO, dialect: Dialect) -> BinaryIO:
 
 def _unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names without duplicates or blanks, and which were duplicates."""
-    seen: Counter[str] = Counter()
     unique: list[str] = []
+    duplicates: dict[str, None] = {}
+    taken = set(names)
     for i, name in enumerate(names, 1):
         base = name if name.strip() else f"column_{i}"
-        seen[base] += 1
-        unique.append(base if seen[base] == 1 else f"{base} ({seen[base]})")
-    return tuple(unique), tuple(name for name, count in seen.items() if count > 1)
+        fresh, number = base, 1
+        while fresh in unique or (number > 1 and fresh in taken):
+            number += 1
+            fresh = f"{base} ({number})"
+        if number > 1:
+            duplicates[base] = None
+        unique.append(fresh)
+    return tuple(unique), tuple(duplicates)
 
 
 def _no_place(file: ExportFile, schema: dict[str, pl.DataType]) -> dict[str, pl.DataType]:

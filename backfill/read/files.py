@@ -67,7 +67,8 @@ class ExportFile:
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What tells that a file was written since: size in bytes, time of the last change, and which file it
-    is."""
+    is.
+    """
 
     size: int
     modified_ns: int
@@ -103,18 +104,19 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
             if uri not in seen:
                 seen.add(uri)
                 found.append(
-                    ExportFile(len(found), uri, name, _format(uri, name, declared), _hive(entry, name))
+                    ExportFile(len(found), uri, name, _format(uri, name, declared), _hive(entry, uri, base))
                 )
     return found
 
 
 def open_bytes(file: ExportFile) -> BinaryIO:
-    """The file's bytes, decompressed when they are gzip or zstandard (by their first bytes, whatever the suffix).
+    """The file's bytes, decompressed when their beginning is gzip's or zstandard's, whatever the suffix.
 
-    Raises ExportError when it can't be opened; reading a cut or broken one raises OSError, EOFError or zlib.error.
+    Raises ExportError when it can't be opened; reading a cut or broken one raises OSError, EOFError,
+    zlib.error.
     """
     try:
-        raw = _open_remote(file.uri) if file.remote else Path(file.uri).open("rb")
+        raw = _open_remote(file.uri) if file.remote else Path(file.uri).open("rb")  # noqa: SIM115 (the caller closes it)
     except OSError as error:
         raise ExportError(f"{file.name}: can't be opened: {error.strerror or error}") from error
     try:
@@ -171,20 +173,28 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
             and (declared or _suffix(found.name) in SUFFIXES)
         ]
         if not names:
-            raise ExportError(f"{entry}: no file of a known kind in this folder", hint="known are " + _known())
+            raise ExportError(
+                f"{entry}: no file of a known kind in this folder", hint="known are " + _known()
+            )
     elif full.is_file():
         names = [str(full)]
     elif full.exists():
-        raise ExportError(f"{entry}: is no regular file, and an export is read more than once", hint="save it first")
+        raise ExportError(
+            f"{entry}: is no regular file, and an export is read more than once", hint="save it first"
+        )
     elif glob.has_magic(entry):
         # Path.glob takes no absolute pattern.
         names = sorted(name for name in glob.glob(str(full), recursive=True) if Path(name).is_file())  # noqa: PTH207
         if not names:
-            raise ExportError(f"{entry}: no file matches this pattern", hint=f"it is looked for in {full.parent}")
+            raise ExportError(
+                f"{entry}: no file matches this pattern", hint=f"it is looked for in {full.parent}"
+            )
     else:
         siblings = [found.name for found in full.parent.iterdir()] if full.parent.is_dir() else []
         close = difflib.get_close_matches(full.name, siblings, n=1)
-        hint = f'did you mean "{close[0]}"?' if close else f"paths are relative to the mapping's folder, {base}"
+        hint = (
+            f'did you mean "{close[0]}"?' if close else f"paths are relative to the mapping's folder, {base}"
+        )
         raise ExportError(f"{entry}: no such file", hint=hint)
     return [(_absolute(name), _shown(name, base)) for name in names]
 
@@ -232,13 +242,16 @@ def _suffix(name: str) -> str:
 
 
 def _hive(entry: str, uri: str, base: Path) -> tuple[tuple[str, str | None], ...]:
-    """Columns from folders such as `year=2024` that the entry names or that are below it; not from the mapping's own
-    folder, so that an export and its mapping can move together.
+    """Columns from folders such as `year=2024` that the entry names or that are below it.
+
+    Not from the folders above the mapping, so that an export and its mapping can move together.
     """
     relative = not is_remote(entry) and not Path(entry).expanduser().is_absolute()
     name = os.path.relpath(uri, base) if relative else uri
     folders = [part.partition("=") for part in re.split(r"[/\\]", name)[:-1]]
-    return tuple((key, None if value == HIVE_NULL else unquote(value)) for key, mark, value in folders if mark and key)
+    return tuple(
+        (key, None if value == HIVE_NULL else unquote(value)) for key, mark, value in folders if mark and key
+    )
 
 
 def _absolute(name: str) -> str:

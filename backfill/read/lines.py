@@ -1,4 +1,4 @@
-"""Physical lines of a CSV file, as the csv module takes them: where they end, and where a quote was left open."""
+"""Physical lines of a CSV file as the csv module takes them: where they end, where a quote was left open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ NEWLINE = 10
 
 class Feed:
     """The lines from `at` on, for csv.reader, which keeps account of what was taken for the record begun
-    last."""
+    last.
+    """
 
     def __init__(self, data: bytes, at: int, comment: str, *, complete: bool) -> None:
         self.data, self.at, self.comment, self.complete = data, at, comment.encode(), complete
@@ -37,8 +38,9 @@ class Feed:
 
 
 def line_end(data: bytes, at: int = 0, *, complete: bool = False) -> int:
-    """Where the line that begins at `at` ends (behind its \\n, \\r\\n or \\r); 0 when that is not in
-    `data`."""
+    r"""Where the line that begins at `at` ends (behind its \\n, \\r\\n or \\r); 0 when that is not in
+    `data`.
+    """
     feed, back = data.find(b"\n", at), data.find(b"\r", at, None)
     if back >= 0 and (feed < 0 or back < feed):
         if back + 1 < len(data):
@@ -60,7 +62,8 @@ def undecodable_at(text: bytes | memoryview) -> int:
 
 def open_quote(data: bytes, line: int, dialect: Dialect) -> int:
     """The line in which the quote opens that is still open at the end of `data`, as the csv module reads
-    it."""
+    it.
+    """
     text = data.decode("utf-8", "replace")
     inside, start, opened, i = False, True, line, 0
     while i < len(text):
@@ -77,5 +80,3 @@ def open_quote(data: bytes, line: int, dialect: Dialect) -> int:
         line += letter == "\n"
         i += 1
     return opened
-
-

@@ -20,7 +20,7 @@ __all__ = ["BatchRows", "ndjson_batches", "ndjson_schema"]
 BLOCK_BYTES = 4_000_000
 MAX_LINE_BYTES = 16_000_000
 MAX_TEXT = 500
-# Polars reads a lone surrogate as NUL; and an integer among fractions as a double, which holds no more than 2^53.
+# Polars reads a lone surrogate as NUL.
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 Schema = dict[str, pl.DataType]
@@ -58,7 +58,9 @@ def ndjson_batches(file: ExportFile, schema: Schema) -> Iterator[BatchRows]:
 
 @dataclass(frozen=True, slots=True)
 class _Readable:
-    """The lines of a block that can be read, with their numbers, in frames; and those that can't, with the reason."""
+    """The lines of a block that can be read, numbered and in frames; and those that can't, with the
+    reason.
+    """
 
     frames: list[pl.DataFrame]
     lines: list[tuple[int, bytes]]
@@ -126,10 +128,14 @@ def _exact(batch: BatchRows, texts: dict[int, bytes]) -> BatchRows:
     keep = []
     for at, (number, doubtful) in enumerate(zip(batch.rows.to_list(), large.to_list(), strict=True)):
         value = json.loads(texts[number]) if doubtful else {}
-        lost = [name for name in floats if isinstance(value.get(name), int) and float(value[name]) != value[name]]
+        lost = [
+            name for name in floats if isinstance(value.get(name), int) and float(value[name]) != value[name]
+        ]
         if lost:
             shown = texts[number].decode("utf-8", "replace")[:MAX_TEXT]
-            bad.append((number, f'"{lost[0]}" is an integer beyond 2^53, and has fractions in other lines: {shown}'))
+            bad.append(
+                (number, f'"{lost[0]}" is an integer beyond 2^53, and has fractions in other lines: {shown}')
+            )
         else:
             keep.append(at)
     return BatchRows(batch.frame[keep], batch.rows[keep], sorted(bad))
@@ -170,7 +176,9 @@ def _blocks(file: ExportFile) -> Iterator[tuple[bytes, int]]:
                 if not data:
                     return
                 if len(rest) > MAX_LINE_BYTES:
-                    raise ExportError(f"{file.name}:{line}: a line longer than {MAX_LINE_BYTES // 1_000_000} MB")
+                    raise ExportError(
+                        f"{file.name}:{line}: a line longer than {MAX_LINE_BYTES // 1_000_000} MB"
+                    )
     except (OSError, EOFError, zlib.error) as error:
         raise ExportError(f"{file.name}: can't be read: {error}", hint="fetch it again") from error
 

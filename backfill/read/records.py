@@ -77,7 +77,12 @@ def read_records(
             buffer, done = buffer + more, not more
             if len(buffer) >= block_bytes:
                 break
-        while lines_to_skip and (end := line_end(buffer)):
+        if len(buffer) > MAX_RECORD_BYTES + block_bytes:
+            raise ExportError(
+                f"{name}:{line}: a record longer than {MAX_RECORD_BYTES // 1_000_000} MB begins here",
+                hint=f"see whether the quote opened at line {open_quote(buffer, line, dialect)} is ever closed",
+            )
+        while lines_to_skip and (end := line_end(buffer, complete=done)):
             buffer, line, lines_to_skip = buffer[end:], line + 1, lines_to_skip - 1
         if lines_to_skip and not done:
             continue
@@ -91,11 +96,6 @@ def read_records(
         if records.frame.height or records.bad or records.blank:
             yield records
         buffer, line = buffer[block.at :], block.line
-        if len(buffer) > MAX_RECORD_BYTES:
-            raise ExportError(
-                f"{name}:{line}: a record longer than {MAX_RECORD_BYTES // 1_000_000} MB begins here",
-                hint=f"see whether the quote opened at line {open_quote(buffer, line, dialect)} is ever closed",
-            )
 
 
 class _Block:
@@ -132,8 +132,8 @@ class _Block:
         self.quotes = self.marks[is_quote]
         if not len(self.quotes):
             return
-        # A quote may open behind a separator, a line end or the quote that it doubles, and close before the same: a
-        # doubled quote is taken as one that closes and one that opens.
+        # A quote may open behind a separator, a line end or the quote that it doubles, and close before the
+        # same: a doubled quote is taken as one that closes and one that opens.
         border = np.zeros(256, np.bool_)
         border[[separator, NEWLINE, quote]] = True
         padded = np.concatenate(([NEWLINE], array, [NEWLINE, NEWLINE]))
@@ -172,7 +172,11 @@ class _Block:
                 "a quote that opens here never closes, so the rest of the file would be one field",
                 hint="close it, or declare another quote character in source.csv.quote",
             )
-        frame = pl.concat(self.frames) if self.frames else pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
+        frame = (
+            pl.concat(self.frames)
+            if self.frames
+            else pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
+        )
         lines = np.concatenate(self.lines) if self.lines else np.empty(0, np.int64)
         return Records(frame, pl.Series(lines, dtype=pl.UInt64), self.bad, self.blank)
 
@@ -204,7 +208,9 @@ class _Block:
             self._records(marks[last], fields, np.arange(len(last)) if border is None else border)
 
     def _records(self, ends: Ints, fields: Ints, border: Ints) -> None:
-        """Take the records that end at `ends`, which are the newlines number `border` of those from here on."""
+        """Take the records that end at `ends`, which are the newlines number `border` of those from here
+        on.
+        """
         starts = np.concatenate(([self.at], ends[:-1] + 1))
         lines = self.line + np.concatenate(([0], border[:-1] + 1))
         end = int(ends[-1]) + 1
@@ -213,6 +219,7 @@ class _Block:
         if self.dialect.comment:
             blank |= self._commented(starts)
         good = (fields == self.width) & ~blank
+        known = len(self.bad)
         for i in np.flatnonzero((fields != self.width) & ~blank):
             self._ragged(int(lines[i]), int(fields[i]), self.data[starts[i] : ends[i]])
         frame = self._parse(starts, ends, good)
@@ -221,7 +228,7 @@ class _Block:
             frame = self._parse(starts, ends, good)
         if frame is None:
             # Not met so far; should Polars read a block otherwise than counted here, the csv module decides.
-            del self.bad[:]
+            del self.bad[known:]
             self._slow_all(end)
             return
         self.blank += int(blank.sum())
@@ -238,7 +245,9 @@ class _Block:
         return b"".join(self.data[starts[a] : ends[b - 1] + 1] for a, b in pairs)
 
     def _parse(self, starts: Ints, ends: Ints, good: Flags) -> pl.DataFrame | None:
-        """The cells of the good records; None where Polars finds bytes that are not UTF-8, or other records."""
+        """The cells of the good records; None where Polars finds bytes that are not UTF-8, or other
+        records.
+        """
         rows = int(good.sum())
         if not rows:
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))

@@ -1,7 +1,8 @@
 """Files that carry types: Parquet, Arrow and Excel → frames with the row number of each row.
 
-pyarrow reads Parquet and Arrow, not Polars: of the corrupt files that Polars 2.1 reads as empty, or dies of, it says
-what is wrong, it needs no whole row group in memory, and a file that is cut while it is read is an error, not a SIGBUS.
+pyarrow reads Parquet and Arrow, not Polars: of the corrupt files that Polars 2.1 reads as empty, or dies of,
+it says what is wrong, it needs no whole row group in memory, and a file that is cut while it is read is an
+error, not a SIGBUS.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import polars as pl
@@ -23,7 +23,8 @@ __all__ = ["read_batches", "schema_of"]
 T = TypeVar("T")
 
 BATCH_ROWS = 20_000
-# Pages are read through a buffer of this size, so that a row group of gigabytes needs no more memory than a small one.
+# Pages are read through a buffer of this size, so that a row group of gigabytes needs no more memory than a
+# small one.
 BUFFER_BYTES = 1_000_000
 # Excel's files are read whole; this is beyond what a spreadsheet program opens.
 EXCEL_BYTES = 200_000_000
@@ -90,7 +91,7 @@ def _next_frame(batches: Iterator[Any]) -> pl.DataFrame | None:
 
 
 def _frame(data: Any) -> pl.DataFrame:
-    """A record batch or table as a frame, with texts for dictionaries and UTC for offsets that Polars does not know."""
+    """A record batch as a frame: plain values for dictionaries, UTC for offsets that Polars does not know."""
     import pyarrow as pa
 
     columns = []
@@ -111,7 +112,11 @@ def _batches(file: ExportFile) -> tuple[Any, Iterator[Any]]:
 
         source = file.uri if not file.remote else open_bytes(file)
         parquet = pq.ParquetFile(
-            source, memory_map=False, pre_buffer=False, buffer_size=BUFFER_BYTES, page_checksum_verification=True
+            source,
+            memory_map=False,
+            pre_buffer=False,
+            buffer_size=BUFFER_BYTES,
+            page_checksum_verification=True,
         )
         return parquet.schema_arrow, _all_rows(parquet)
     from pyarrow import ArrowInvalid, ipc
@@ -131,7 +136,7 @@ def _all_rows(parquet: Any) -> Iterator[Any]:
     for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
         rows += batch.num_rows
         yield batch
-    if rows != parquet.metadata.num_rows:
+    if rows < parquet.metadata.num_rows:
         raise ValueError(f"it has {rows} rows and says it has {parquet.metadata.num_rows}")
 
 
@@ -145,13 +150,18 @@ def _excel(file: ExportFile) -> pl.DataFrame:
     with open_bytes(file) as source:
         data = source.read(EXCEL_BYTES + 1)
     if len(data) > EXCEL_BYTES:
-        raise ExportError(f"{file.name}: is over {EXCEL_BYTES // 1_000_000} MB", hint="export it as CSV or Parquet")
-    # Types are inferred from all rows: from the first ones alone, a text among numbers further down would become null.
+        raise ExportError(
+            f"{file.name}: is over {EXCEL_BYTES // 1_000_000} MB", hint="export it as CSV or Parquet"
+        )
+    # Types are inferred from all rows: from the first ones alone, a text among numbers further down would
+    # become null.
     return pl.read_excel(io.BytesIO(data), infer_schema_length=None)
 
 
 def _guard(file: ExportFile, work: Callable[[], T]) -> T:
-    """A reader's error is the file's: name it. Polars' panics are no Exception, so that they are caught by name."""
+    """A reader's error is the file's: name it. Polars' panics are no Exception, so that they are caught by
+    name.
+    """
     try:
         return work()
     except (ExportError, SettingsError):
@@ -159,5 +169,6 @@ def _guard(file: ExportFile, work: Callable[[], T]) -> T:
     except (pl.exceptions.PanicException, Exception) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise ExportError(
-            f"{file.name}: is not a file in {file.format} format that can be read: {reason}", hint="export it again"
+            f"{file.name}: is not a file in {file.format} format that can be read: {reason}",
+            hint="export it again",
         ) from error

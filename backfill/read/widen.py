@@ -39,7 +39,7 @@ def exact_float(integers: pl.Series) -> bool:
 
 
 def _wider(left: pl.DataType, right: pl.DataType) -> pl.DataType:
-    if left == right or right == pl.Null:
+    if right in (left, pl.Null):
         return left
     if left == pl.Null:
         return right

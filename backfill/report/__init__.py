@@ -1,5 +1,7 @@
 """What a run leaves behind for people and programs: its folder, its summary, its page."""
 
+from __future__ import annotations
+
 from backfill.report.folder import RunFolder, last_run
 from backfill.report.page import render
 from backfill.report.summary import problems_of, summarize

@@ -31,12 +31,14 @@ text-align: left; vertical-align: top } td.n, th.n { text-align: right; font-var
 {% endfor %}</tr></table>
 <h2>Events</h2>
 <table>{% for key, count in s.events.items() %}<tr><th>{{ key.replace("_", " ") }}</th>
-<td class="n">{{ "{:,}".format(count) }}</td><td>{{ meaning[key] }}</td></tr>{% endfor %}</table>
+<td class="n">{{ "{:,}".format(count) }}</td><td>{{ meaning[key] }}</td></tr>
+{% endfor %}</table>
 <h2>By event name</h2>
 <div class="scroll"><table><tr><th>eventName</th>{% for c in columns %}<th class="n">{{ c.replace("_", " ") }}</th>
 {% endfor %}</tr>
 {% for name, counts in s.by_event_name.items() %}<tr><td><code>{{ name }}</code></td>
-{% for c in columns %}<td class="n">{{ "{:,}".format(counts.get(c, 0)) }}</td>{% endfor %}</tr>{% endfor %}</table></div>
+{% for c in columns %}<td class="n">{{ "{:,}".format(counts.get(c, 0)) }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
 {% if problems %}<h2>Rejected</h2>
 <p>The rows are in <code>rejected.csv</code>: mend them and import that file with the same mapping.</p>
 {% for p in problems %}<details open><summary><strong>{{ "{:,}".format(p.count) }} &times; {{ p.title }}</strong>
@@ -46,8 +48,8 @@ text-align: left; vertical-align: top } td.n, th.n { text-align: right; font-var
 {% if s.notices %}<h2>Suspicious</h2><ul>
 {% for n in notices %}<li>{{ "{:,}".format(n.count) }} &times; <code>{{ n.field }}</code>: {{ n.title }}. {{ n.fix }}
 </li>{% endfor %}</ul>{% endif %}
-{% if s.events.changed %}<h2>Changed</h2><p>{{ "{:,}".format(s.events.changed) }} events were delivered before with other
-content under the same id. The API would drop them without a word, so they were not sent; they are listed in
+{% if s.events.changed %}<h2>Changed</h2><p>{{ "{:,}".format(s.events.changed) }} events were delivered before with
+other content under the same id. The API would drop them without a word, so they were not sent; they are listed in
 <code>changed.ndjson</code>.</p>{% endif %}
 <h2>Requests</h2><p>{{ "{:,}".format(s.requests) }} requests, {{ "{:,}".format(s.retries) }} of them retries,
 {{ "{:,}".format(s.rate_limited) }} answers 429.</p>
@@ -78,5 +80,11 @@ def render(summary: dict[str, Any], problems: list[dict[str, Any]], outcome: str
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     notices = [{**n, "title": advice(n["code"]).title, "fix": advice(n["code"]).fix} for n in summary["notices"]]
     return environment.from_string(TEMPLATE).render(
-        s=summary, problems=problems, notices=notices, outcome=outcome, next=todo, meaning=MEANING, columns=COLUMNS
+        s=summary,
+        problems=problems,
+        notices=notices,
+        outcome=outcome,
+        next=todo,
+        meaning=MEANING,
+        columns=COLUMNS,
     )

@@ -66,14 +66,16 @@ def summarize(
         "started": _stamp(started),
         "finished": _stamp(finished),
         "exit": status,
-        "stopped_by": delivered.error.message if delivered.error else None,
+        "stopped_by": _stopped_by(delivered),
         "by_event_name": _by_name(survey, delivered),
         "problems": {code: group.count for code, group in sorted(survey.problems.items())},
-        "notices": [
-            {"code": n.code, "field": n.field, "count": n.count} for n in survey.notices.values() if n.count
-        ],
+        "notices": [{"code": n.code, "field": n.field, "count": n.count} for n in survey.notices.values() if n.count],
         "files": [
-            {"name": opened.file.name, "format": opened.file.format, "read_as": str(opened.dialect or opened.file.format)}
+            {
+                "name": opened.file.name,
+                "format": opened.file.format,
+                "read_as": str(opened.dialect or opened.file.format),
+            }
             for opened in export.files
         ],
         "notes": export.notes,
@@ -102,6 +104,14 @@ def _example(rejection: Rejection, export: Export) -> dict[str, Any]:
         "value": rejection.value,
         "detail": rejection.detail,
     }
+
+
+def _stopped_by(delivered: Delivered) -> str | None:
+    if delivered.error is not None:
+        return delivered.error.message
+    if delivered.pending:
+        return f"some requests got no answer that counts: {delivered.snapshot.trouble or 'see statuses'}"
+    return None
 
 
 def _by_name(survey: Survey, delivered: Delivered) -> dict[str, dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from backfill.printable import printable
@@ -11,6 +12,7 @@ from backfill.shape import advice
 from backfill.survey import Plan, Survey
 
 __all__ = ["check_text", "duration", "promise_text", "result_text"]
+
 
 def check_text(planned: Plan, found: Survey, settings: Settings | None) -> str:
     """What the check found: ready, rejected by problem, suspicious, and how long sending takes."""
@@ -26,7 +28,7 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
     for note in export.notes:
         yield f"note: {note}"
     yield ""
-    yield f"{rows.read:,} rows read: {rows.mapped:,} mapped, {rows.filtered:,} filtered, {rows.unreadable:,} unreadable"
+    yield "rows: " + _rows_words(asdict(rows))
     yield (
         f"{events['total']:,} events: {events['ready']:,} ready, {events['invalid']:,} invalid, "
         f"{events['duplicate']:,} duplicates, {events['already_delivered']:,} delivered before, "
@@ -46,9 +48,10 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
         yield ""
         yield "Suspicious:"
         for notice in sorted(found.notices.values(), key=lambda one: -one.count):
-            example = f', such as "{notice.value}" at {export.name(notice.file)}:{notice.row}' if notice.row else ""
+            such = f', such as "{notice.value}" at {export.name(notice.file)}:{notice.row}' if notice.row else ""
             what = "left out: " if notice.severity == "omit" else ""
-            yield f"  {notice.count:,} x {what}{notice.field}: {advice(notice.code).title} ({notice.code}){_one_line(example)}"
+            title = f"{what}{notice.field}: {advice(notice.code).title}"
+            yield f"  {notice.count:,} x {title} ({notice.code}){_one_line(such)}"
             yield f"      {advice(notice.code).fix}"
     yield ""
     yield from _time_lines(events["ready"], settings)
@@ -75,15 +78,15 @@ def _time_lines(ready: int, settings: Settings | None) -> Iterator[str]:
 def result_text(summary: dict[str, Any], outcome: str, todo: str, places: list[str]) -> str:
     """How a run ended: its numbers, where its files are, and what to do next."""
     events, rows = summary["events"], summary["rows"]
-    lines = [
-        outcome,
-        f"rows: {rows['read']:,} read, {rows['mapped']:,} mapped, {rows['filtered']:,} filtered, "
-        f"{rows['unreadable']:,} unreadable",
-        "events: " + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in events.items()),
-    ]
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in events.items())
+    lines = [outcome, f"rows: {_rows_words(rows)}", f"events: {counts}"]
     lines += places
     lines.append(f"next: {todo}")
     return printable("\n".join(lines))
+
+
+def _rows_words(rows: dict[str, int]) -> str:
+    return ", ".join(f"{rows[name]:,} {name}" for name in ("read", "mapped", "filtered", "unreadable"))
 
 
 def _one_line(text: str) -> str:
@@ -99,4 +102,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-

@@ -59,9 +59,7 @@ class Verdict:
     closed: bool = False
 
 
-def verdict(
-    outcome: Answer | Exception, *, events: int, bulk: bool, wall_now: float, redact: str = ""
-) -> Verdict:
+def verdict(outcome: Answer | Exception, *, events: int, bulk: bool, wall_now: float, redact: str = "") -> Verdict:
     """What an answer, or the exception in its place, means for a request of `events` events.
 
     `wall_now`: seconds since 1970, for a Retry-After that is a date. `redact`: the secret, which no text that
@@ -92,9 +90,7 @@ def _of_answer(answer: Answer, events: int, bulk: bool, wall_now: float, redact:
     # 408 and 425 ask for the same request again.
     if status in (408, 425) or status >= 500:
         return Verdict(Kind.RETRY, seen, words, status, after, strained=status != 425)
-    return Verdict(
-        Kind.UNEXPECTED, redacted(f"{seen}{_media_type(answer)}{_location(answer)}", redact), words, status
-    )
+    return Verdict(Kind.UNEXPECTED, redacted(f"{seen}{_media_type(answer)}{_location(answer)}", redact), words, status)
 
 
 def _of_acceptance(answer: Answer, events: int, bulk: bool, redact: str) -> Verdict:

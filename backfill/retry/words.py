@@ -52,8 +52,7 @@ def shown(text: str, most: int = DETAIL_CHARACTERS) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        character if unicodedata.category(character) not in _ESCAPED else _escape(character)
-        for character in text
+        character if unicodedata.category(character) not in _ESCAPED else _escape(character) for character in text
     )
 
 
@@ -80,9 +79,7 @@ def problem(answer: Answer, redact: str = "") -> Problem:
             detail = _page_title(detail)
     if not title:
         title = _PHRASES.get(answer.status, "")
-    return Problem(
-        shown(redacted(title, redact), TITLE_CHARACTERS), shown(redacted(detail, redact), DETAIL_CHARACTERS)
-    )
+    return Problem(shown(redacted(title, redact), TITLE_CHARACTERS), shown(redacted(detail, redact), DETAIL_CHARACTERS))
 
 
 _PHRASES = {

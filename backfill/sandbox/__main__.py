@@ -40,9 +40,7 @@ async def _until_signalled(options: Options) -> None:
 @click.option("--port", default=0, show_default=True, help="Port to listen on; 0 takes any free one.")
 @click.option("--database", type=click.Path(path_type=Path), help="SQLite file to keep events in.")
 @click.option("--faults", type=_FaultsType(), default=Faults(), help="Such as latency=80±40,503=1%.")
-@click.option(
-    "--rate", type=float, default=100.0, show_default=True, help="Requests/s a store; 0 for no limit."
-)
+@click.option("--rate", type=float, default=100.0, show_default=True, help="Requests/s a store; 0 for no limit.")
 @click.option("--store", "stores", multiple=True, help="A store id it knows; any, when none is given.")
 @click.option("--bulk-body", is_flag=True, help="Bulk answers with a verdict for each event.")
 @click.option("--bulk-400-partial", is_flag=True, help="A bulk that answers 400 still takes its good events.")

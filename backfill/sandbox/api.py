@@ -93,9 +93,7 @@ class Api:
         await self._keep(request, [verdict])
         return accepted()
 
-    async def _bulk(
-        self, request: web.Request, events: Sequence[Json], sizes: Sequence[int] | None
-    ) -> Answer:
+    async def _bulk(self, request: web.Request, events: Sequence[Json], sizes: Sequence[int] | None) -> Answer:
         verdicts = [judge(event, sizes[i] if sizes else 0) for i, event in enumerate(events)]
         good = [verdict for verdict in verdicts if isinstance(verdict, Taken)]
         bad = [(i, verdict) for i, verdict in enumerate(verdicts) if isinstance(verdict, Refused)]
@@ -119,9 +117,7 @@ class Api:
                 self.tally.reason(reason)
 
     async def _keep(self, request: web.Request, events: Sequence[Taken]) -> list[int]:
-        return (
-            await self._journal.add(Batch(request.match_info["store"], time.time(), events)) if events else []
-        )
+        return await self._journal.add(Batch(request.match_info["store"], time.time(), events)) if events else []
 
 
 def _results(verdicts: Sequence[Taken | Refused], seqs: Sequence[int]) -> dict[str, Any]:
@@ -131,9 +127,7 @@ def _results(verdicts: Sequence[Taken | Refused], seqs: Sequence[int]) -> dict[s
     for index, verdict in enumerate(verdicts):
         if isinstance(verdict, Taken):
             event_id = f"{next(left):024x}"
-            events.append(
-                {"index": index, "status": "queued", "eventId": event_id, "eventName": verdict.name}
-            )
+            events.append({"index": index, "status": "queued", "eventId": event_id, "eventName": verdict.name})
         else:
             event = {"index": index, "status": "rejected", "eventName": verdict.name, "error": str(verdict)}
             events.append(event)

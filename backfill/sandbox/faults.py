@@ -83,9 +83,7 @@ class Faults:
     bomb: float = _share("503 with problem details that gzip to 1/1000")
     garbled: float = _share("503 with problem details that are no JSON and hold terminal escapes")
     close: float = _share("stored and answered well, then the kept-alive connection closes unannounced")
-    retry_after: float = _setting(
-        1.0, "seconds in Retry-After of the 429 faults; below 0 is a date in the past"
-    )
+    retry_after: float = _setting(1.0, "seconds in Retry-After of the 429 faults; below 0 is a date in the past")
     hang_seconds: float = _setting(30.0, "seconds of a hang")
     trickle_seconds: float = _setting(1.0, "seconds between two bytes of a trickle")
     outage_after: int | None = _setting(None, "an outage begins after this many requests")
@@ -93,9 +91,7 @@ class Faults:
     outage_with: str = _setting(Kind.UNAVAILABLE.value, "the fault that every request in the outage meets")
     fail_first: int = _setting(0, "this many requests fail first")
     fail_status: int = _setting(503, "the status they get, 400 to 599")
-    max_body: int | None = _setting(
-        None, "a body over this many bytes gets 413 and a closed connection, unread"
-    )
+    max_body: int | None = _setting(None, "a body over this many bytes gets 413 and a closed connection, unread")
     seed: int = _setting(0, "the same seed and requests give the same faults")
 
     def __post_init__(self) -> None:
@@ -117,9 +113,7 @@ class Faults:
 
     def shares(self) -> dict[str, float]:
         """Each kind of fault, by its word, with its share."""
-        return {
-            _word(f.name): getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("share")
-        }
+        return {_word(f.name): getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("share")}
 
     @classmethod
     def parse(cls, text: str) -> Faults:

@@ -206,6 +206,4 @@ def _constant(name: str) -> NoReturn:
     raise Malformed(f"the body is not JSON: {name} is no JSON value")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)

@@ -119,9 +119,7 @@ class Manage:
     async def redirected(self, request: web.Request) -> web.StreamResponse:
         """Where the 302 fault points: nobody should come here."""
         self._sandbox.redirect_followed()
-        return problem(
-            404, "a redirect was followed, with its secret and its customers", request.path
-        ).response()
+        return problem(404, "a redirect was followed, with its secret and its customers", request.path).response()
 
     def _guard(self, request: web.Request) -> None:
         if self._hosts is None:

@@ -54,9 +54,7 @@ def instead(kind: Kind, faults: Faults, path: str) -> Answer:
         case Kind.BOMB:
             return Answer(503, _bomb(), {"Content-Type": PROBLEM_TYPE, "Content-Encoding": "gzip"})
         case Kind.GARBLED:
-            return problem_of(
-                b'{"title": "\x1b]0;owned\x07\x1b[2J\x1b[31mService Unavailable", "detail": \xff'
-            )
+            return problem_of(b'{"title": "\x1b]0;owned\x07\x1b[2J\x1b[31mService Unavailable", "detail": \xff')
         case _:
             return problem(503, "The service is unavailable.", path)
 
@@ -91,9 +89,7 @@ def lie(request: web.Request, answer: Answer) -> web.Response:
     return _write_and_close(request, whole.raw(length=len(whole.body) // 2))
 
 
-async def trickle(
-    request: web.Request, answer: Answer, seconds: float, closing: asyncio.Event
-) -> web.Response:
+async def trickle(request: web.Request, answer: Answer, seconds: float, closing: asyncio.Event) -> web.Response:
     """Send the answer byte by byte, `seconds` apart, until it is out, or the client or the sandbox ends."""
     for byte in answer.raw():
         transport = request.transport

@@ -68,9 +68,7 @@ def visible(text: str) -> str:
     """The text, cut, with control and direction characters as code points: they could hide the rest."""
     cut = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
     return "".join(
-        f"\\u{{{ord(char):x}}}"
-        if unicodedata.category(char) in {"Cc", "Cf", "Co", "Cs"} and char != "\n"
-        else char
+        f"\\u{{{ord(char):x}}}" if unicodedata.category(char) in {"Cc", "Cf", "Co", "Cs"} and char != "\n" else char
         for char in cut
     )
 

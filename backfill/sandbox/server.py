@@ -107,9 +107,7 @@ class Sandbox:
         duplicates: bool | None = None,
     ) -> Iterator[Stored]:
         """Stored events in order of arrival; `duplicates` False leaves them out, True gives only them."""
-        return self._store.events(
-            after=after, limit=limit, store=store, event_name=event_name, duplicates=duplicates
-        )
+        return self._store.events(after=after, limit=limit, store=store, event_name=event_name, duplicates=duplicates)
 
     def ids(self, store: str | None = None) -> set[str]:
         """The distinct uniqueIds that were taken, in one store or in all."""
@@ -128,9 +126,7 @@ class Sandbox:
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
         store = f"{PREFIX}/stores/{{store}}"
-        app.add_routes(
-            [web.post(f"{store}/events", self._take), web.post(f"{store}/events/bulk", self._take)]
-        )
+        app.add_routes([web.post(f"{store}/events", self._take), web.post(f"{store}/events/bulk", self._take)])
         app.add_routes(Manage(self, self._store, self.options.host).routes())
         return app
 
@@ -141,8 +137,7 @@ class Sandbox:
         except OSError as error:
             reason = error.strerror or str(error)
             failure = ListenError(
-                f"the sandbox cannot listen on {host}:{port}: {reason}; "
-                "give another port, or 0 for any free one"
+                f"the sandbox cannot listen on {host}:{port}: {reason}; give another port, or 0 for any free one"
             )
             failure.errno = error.errno
             raise failure from error

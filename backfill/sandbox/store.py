@@ -210,9 +210,7 @@ class Store:
             cursor = self._db.execute(_INSERT, row)
         return cast(int, cursor.lastrowid), duplicate, differs
 
-    def _count(
-        self, name: str, has_id: bool, duplicate: bool, differs: bool, dropped: int, n: int = 1
-    ) -> None:
+    def _count(self, name: str, has_id: bool, duplicate: bool, differs: bool, dropped: int, n: int = 1) -> None:
         if duplicate:
             self.counts.duplicates += n
             self.counts.differing += n * differs
@@ -240,19 +238,14 @@ class Store:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         empty = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
         if not empty and found != _APPLICATION_ID:
-            raise StoreError(
-                f"{self._path} is a database of another program; give the sandbox a file of its own"
-            )
+            raise StoreError(f"{self._path} is a database of another program; give the sandbox a file of its own")
         if not empty and version != _VERSION:
-            raise StoreError(
-                f"{self._path} was written by another release of the sandbox; delete it to start anew"
-            )
+            raise StoreError(f"{self._path} was written by another release of the sandbox; delete it to start anew")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         if empty:
             self._db.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
-                f" PRAGMA user_version = {_VERSION}; COMMIT;"
+                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; COMMIT;"
             )
 
     def _recount(self) -> None:

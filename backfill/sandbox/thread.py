@@ -72,9 +72,7 @@ class SandboxThread:
         duplicates: bool | None = None,
     ) -> Iterator[Stored]:
         """Stored events in order of arrival; `duplicates` False leaves them out, True gives only them."""
-        return self._sandbox.events(
-            after=after, limit=limit, store=store, event_name=event_name, duplicates=duplicates
-        )
+        return self._sandbox.events(after=after, limit=limit, store=store, event_name=event_name, duplicates=duplicates)
 
     def ids(self, store: str | None = None) -> set[str]:
         """The distinct uniqueIds that were taken, in one store or in all."""

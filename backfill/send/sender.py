@@ -162,6 +162,7 @@ class Sender:
             in_flight=self._turns.places.in_flight,
             pause=pause,
             reason=reason,
+            trouble=self._last_trouble,
         )
 
     def _pause(self) -> tuple[float, str]:
@@ -261,9 +262,7 @@ class Sender:
             return None, max(after, retry.backoff(life.failures - 1, self._random))
         if len(life.request) == 1 and life.cut_off >= life.failures and self._accepted > life.accepted_before:
             # Five times closed while this body went out, and others were accepted meanwhile: it is this one.
-            words = Problem(
-                "too large", f"the server closed the connection {life.cut_off} times while it went out"
-            )
+            words = Problem("too large", f"the server closed the connection {life.cut_off} times while it went out")
             return Verdict(Kind.REFUSED, words.title, words, 413), None
         return None, None
 
@@ -337,9 +336,7 @@ class Sender:
     def _check_fatal(self, found: Verdict) -> None:
         """Raises what no waiting in this run can mend."""
         if found.kind is Kind.ACCESS:
-            self._refuse_access(
-                found, "check the secret, that it is this store's, and its scope customer_events_write"
-            )
+            self._refuse_access(found, "check the secret, that it is this store's, and its scope customer_events_write")
         if found.kind is Kind.NOT_FOUND and not self._known:
             self._refuse_access(found, f"check the store id {self.target.store} and the base URL")
         if found.kind is Kind.CERTIFICATE:
@@ -366,9 +363,7 @@ class Sender:
         message = f"{self._place()}: answered {found.seen}{words}, {self._unexpected} times in a row"
         if self._accepted:
             raise StoppedError(message, hint=_HINT_AGAIN)
-        raise SettingsError(
-            message, hint="the base URL is probably wrong: nothing was accepted there in this run"
-        )
+        raise SettingsError(message, hint="the base URL is probably wrong: nothing was accepted there in this run")
 
     def _place(self) -> str:
         return f"POST {self.target.url}"
