@@ -19,8 +19,7 @@ from backfill.errors import BackfillError, BugError, InterruptedRun, UsageError
 
 if TYPE_CHECKING:
     from backfill.progress import Plain
-    from backfill.settings import Flags, Settings
-    from backfill.survey import Plan, Survey
+    from backfill.settings import Flags
 
 __all__ = ["main"]
 
@@ -231,25 +230,10 @@ def _observer(*, as_json: bool, quiet: bool) -> Plain:
     class Asking(Terminal):
         """A terminal can be asked."""
 
-        def confirm(self, planned: Plan, found: Survey, settings: Settings, total: int) -> bool:
-            return _ask(found, settings, total)
+        def confirm(self) -> bool:
+            return sys.stdin.isatty() and click.confirm("Send them?", err=True)
 
     return Asking()
-
-
-def _ask(found: Survey, settings: Settings, total: int) -> bool:
-    from backfill.printable import printable
-    from backfill.report.text import duration, promise_text
-
-    click.echo(f"To store {settings.store} at {settings.base_url}:", err=True)
-    click.echo(printable("\n".join(promise_text(found))), err=True)
-    requests = settings.requests(total)
-    click.echo(
-        f"{total:,} events in {requests:,} requests, {duration(requests / settings.rate)}. "
-        "They may start live flows: emails and texts to real customers.",
-        err=True,
-    )
-    return sys.stdin.isatty() and click.confirm("Send them?", err=True)
 
 
 def _tell(error: BackfillError) -> None:
@@ -270,6 +254,7 @@ def main() -> None:
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> int:
     """What `work` returns as exit status; for an error its line on stderr and its status."""
+
     def stop(number: int, _frame: object) -> None:
         raise InterruptedRun(
             "interrupted: what was sent is recorded",

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from backfill.pipeline import Sending
 from backfill.printable import printable
-from backfill.report.text import duration
+from backfill.report.text import duration, ready_text
 from backfill.run import Observer
 from backfill.settings import Settings
 from backfill.survey import Plan, Survey
@@ -64,6 +64,10 @@ class Plain(Observer):
         if self._due():
             self.say(f"checking: {found.rows.read:,} rows read")
 
+    def ready(self, found: Survey, settings: Settings, total: int) -> None:
+        if not self._quiet:
+            self.say(ready_text(found, settings, total))
+
     def sending(self, state: Sending) -> None:
         if self._due():
             self.say("sending: " + _words(state))
@@ -109,6 +113,9 @@ class JsonLines(Plain):
             filtered=rows.filtered,
             events=found.events(),
         )
+
+    def ready(self, found: Survey, settings: Settings, total: int) -> None:
+        self.emit("ready", events=total, requests=settings.requests(total), rate=settings.rate)
 
     def sending(self, state: Sending) -> None:
         if self._due():

@@ -42,8 +42,11 @@ class Observer:
     def checked(self, planned: Plan, found: Survey, settings: Settings | None) -> None:
         """The whole export was checked."""
 
-    def confirm(self, planned: Plan, found: Survey, settings: Settings, total: int) -> bool:
-        """May `total` events be sent? Only asked when neither flag nor mapping says so."""
+    def ready(self, found: Survey, settings: Settings, total: int) -> None:
+        """`total` events are about to be sent."""
+
+    def confirm(self) -> bool:
+        """May they be sent? Only asked when neither flag nor mapping says so."""
         return False
 
     def sending(self, state: Sending) -> None:
@@ -131,7 +134,8 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
         )
         delivered = Delivered()
         if delivery.total:
-            if not settings.consent and not observer.confirm(planned, found, settings, delivery.total):
+            observer.ready(found, settings, delivery.total)
+            if not settings.consent and not observer.confirm():
                 raise UsageError(
                     f"{delivery.total:,} events would be sent, and nobody agreed",
                     hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",

@@ -195,7 +195,10 @@ def _encoding(head: bytes, whole: bool) -> str:
         "iso8859_15",
     ]
     best = from_bytes(head[:65536], cp_isolation=candidates).best()
-    return codecs.lookup(best.encoding).name if best else "cp1252"
+    # Where several give the same text, such as cp1250 and cp1252 for German, it names the first by the alphabet.
+    if best is None or "cp1252" in best.could_be_from_charset:
+        return "cp1252"
+    return codecs.lookup(best.encoding).name
 
 
 def _text(head: bytes, encoding: str) -> str:

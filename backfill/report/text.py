@@ -11,7 +11,7 @@ from backfill.settings import Settings
 from backfill.shape import advice
 from backfill.survey import Plan, Survey
 
-__all__ = ["check_text", "duration", "promise_text", "result_text"]
+__all__ = ["check_text", "duration", "promise_text", "ready_text", "result_text"]
 
 
 def check_text(planned: Plan, found: Survey, settings: Settings | None) -> str:
@@ -65,6 +65,19 @@ def promise_text(found: Survey) -> Iterator[str]:
         yield f"  {name}: {stats.count:,} events, {span}{recent}"
     if len(found.names) > 20:
         yield f"  and {len(found.names) - 20:,} more names"
+
+
+def ready_text(found: Survey, settings: Settings, total: int) -> str:
+    """What is about to be sent, where, for how long, and what that may set off."""
+    requests = settings.requests(total)
+    where = "the sandbox" if settings.sandbox else f"store {settings.store} at {settings.base_url}"
+    lines = [f"To {where}:", *promise_text(found)]
+    lines.append(
+        f"{total:,} events in {requests:,} request{'' if requests == 1 else 's'}, {duration(requests / settings.rate)}."
+    )
+    if not settings.sandbox:
+        lines.append("These events may start live flows: emails and texts to real customers.")
+    return printable("\n".join(lines))
 
 
 def _time_lines(ready: int, settings: Settings | None) -> Iterator[str]:
