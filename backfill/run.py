@@ -116,7 +116,7 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
         stack.push(_ended(ledger, number))
         scratch = stack.enter_context(_scratch(settings.state, planned, ask=True))
         found = survey(planned, ledger, started, scratch, watch=observer.checking, reject=folder.reject_rows)
-        folder.change(found.changed)
+        folder.change(found.changed.values())
         observer.checked(planned, found, settings)
         delivery = Delivery(
             planned=planned,

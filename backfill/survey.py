@@ -93,8 +93,7 @@ class Survey:
     problems: dict[str, ProblemGroup] = field(default_factory=dict)
     notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
     names: dict[str, NameStats] = field(default_factory=dict)
-    changed: list[tuple[str, int, int, str]] = field(default_factory=list)
-    changed_more: int = 0
+    changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
     late: list[LateProblem] = field(default_factory=list)
 
     def events(self) -> dict[str, int]:
@@ -179,7 +178,7 @@ def survey(
             events = shaper.finish_id(shaped.events)
             states = np.zeros(events.height, np.uint8)
             if known is not None and not any(twins):
-                states = _states(found, events, known)
+                states = _states(found, events, known, len(found.index))
             _add_events(found, events, states, np.array(twins, np.bool_)[events[EVENT].to_numpy()], now)
             if KEY in shaped.rows.columns:
                 first = shaped.rows.filter(pl.col(KEY).is_not_null() & pl.col(KEY).rle_id().is_first_distinct())
@@ -195,6 +194,13 @@ def survey(
         _ask_about_twins(found, planned, known, now, scratch)
     if found.late and reject:
         _reject_late(found, planned, scratch, reject)
+    # One that differs from a row before it is a duplicate or a conflict of that row, and no change.
+    states = found.index.states
+    found.changed = {n: one for n, one in found.changed.items() if states[n] == State.CHANGED}
+    # What the whole export showed (duplicates, conflicts) is not among what will be sent.
+    ready = found.index.counts_by_name(State.NEW)
+    for name, stats in found.names.items():
+        stats.count = ready.get(name, 0)
     _look_at_names(found)
     return found
 
@@ -229,8 +235,8 @@ def _contents(events: pl.DataFrame) -> list[bytes]:
     return [content(text.encode()) for text in texts.to_list()]
 
 
-def _states(found: Survey, events: pl.DataFrame, ledger: Ledger) -> npt.NDArray[np.uint8]:
-    """What the ledger knows of each event."""
+def _states(found: Survey, events: pl.DataFrame, ledger: Ledger, start: int) -> npt.NDArray[np.uint8]:
+    """What the ledger knows of each event; `start` is the number of the first."""
     keys = [key(one) for one in events[ID].to_list()]
     entries = ledger.find(keys)
     states = np.zeros(len(keys), np.uint8)
@@ -244,16 +250,14 @@ def _states(found: Survey, events: pl.DataFrame, ledger: Ledger) -> npt.NDArray[
             states[i] = State.DELIVERED if entry.accepted else State.REFUSED
         elif entry.accepted:
             states[i] = State.CHANGED
-            _add_changed(found, events, i)
+            _add_changed(found, events, i, start)
     return states
 
 
-def _add_changed(found: Survey, events: pl.DataFrame, i: int) -> None:
-    if len(found.changed) >= CHANGED_SHOWN:
-        found.changed_more += 1
-        return
-    row = events.row(i, named=True)
-    found.changed.append((row[ID], row[FILE], row[ROW], row[NAME]))
+def _add_changed(found: Survey, events: pl.DataFrame, i: int, start: int) -> None:
+    if len(found.changed) < CHANGED_SHOWN:
+        row = events.row(i, named=True)
+        found.changed[start + i] = (row[ID], row[FILE], row[ROW], row[NAME])
 
 
 def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, now: datetime, scratch: Path | None) -> None:
@@ -262,7 +266,7 @@ def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, now: datetime
     for events in _again(planned, scratch):
         stop = at + events.height
         whole = planned.shaper.finish_id(events, found.index.twin_of(at, stop))
-        states = _states(found, whole, ledger)
+        states = _states(found, whole, ledger, at)
         new = found.index.states[at:stop] == State.NEW
         found.index.states[at:stop][new] = states[new]
         at = stop
@@ -360,15 +364,15 @@ def _add_names(found: Survey, events: pl.DataFrame, now: datetime | None) -> Non
 def _look_at_names(found: Survey) -> None:
     """Names that differ only in case or spacing are one name mistyped; each would become a type of its own."""
     folded: dict[str, list[str]] = {}
-    for name in found.names:
+    for name in found.index.names:
         folded.setdefault("".join(name.casefold().split()), []).append(name)
     for names in folded.values():
         if len(names) > 1:
             shown = ", ".join(f'"{name}"' for name in sorted(names))
-            count = sum(found.names[name].count for name in names)
+            count = sum(found.names[name].count for name in names if name in found.names)
             found.notices["similar_names", shown] = Notice("similar_names", shown, count, 0, 0, shown)
-    if len(found.names) > MANY_NAMES:
-        count = len(found.names)
+    if len(found.index.names) > MANY_NAMES:
+        count = len(found.index.names)
         found.notices["many_names", "eventName"] = Notice("many_names", "eventName", count, 0, 0, "")
 
 

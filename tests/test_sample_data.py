@@ -15,6 +15,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from backfill.mapping import load
+from backfill.records import ROW
+from backfill.run import Observer, check
+from backfill.settings import Flags
+from backfill.shape import PROBLEMS
+from backfill.survey import Plan, Survey
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 README = (SAMPLES / "README.md").read_text(encoding="utf-8")
@@ -33,6 +38,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def told(heading: str) -> str:
+    return README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+
+
+def rows_told(heading: str) -> list[list[str]]:
+    """The cells of README.md's table about an export: which row, what is wrong, what happens."""
+    rows = [line.split("|")[1:-1] for line in told(heading).splitlines() if line.startswith("|")]
+    return rows[2:]
+
+
 def shopify_rows() -> list[dict[str, str]]:
     with (SAMPLES / "shopify_orders.csv").open(encoding="utf-8", errors="replace", newline="") as file:
         return list(csv.DictReader(file))
@@ -45,9 +60,7 @@ def test_made_again_the_text_exports_are_the_same_bytes(made: Path, name: str) -
 
 def test_made_again_the_parquet_export_is_the_same_table(made: Path) -> None:
     # By content: its bytes are Polars' to choose, release by release.
-    assert_frame_equal(
-        pl.read_parquet(made / "loyalty.parquet"), pl.read_parquet(SAMPLES / "loyalty.parquet")
-    )
+    assert_frame_equal(pl.read_parquet(made / "loyalty.parquet"), pl.read_parquet(SAMPLES / "loyalty.parquet"))
 
 
 def test_the_folder_is_small() -> None:
@@ -59,12 +72,7 @@ def test_every_email_is_at_a_domain_kept_for_examples(name: str) -> None:
     content = (SAMPLES / name).read_bytes()
     if name.endswith(".parquet"):
         content = (
-            pl.read_parquet(SAMPLES / name)
-            .select("member")
-            .unnest("member")["email"]
-            .str.join(" ")
-            .item()
-            .encode()
+            pl.read_parquet(SAMPLES / name).select("member").unnest("member")["email"].str.join(" ").item().encode()
         )
     domains = set(re.findall(rb"[\w.-]@([\w.-]+)", content))
     assert domains <= {b"example.com", b"example.net", b"example.org", b"example"}
@@ -103,10 +111,7 @@ def test_the_mapping_is_one_that_loads(name: str) -> None:
 
 @pytest.mark.parametrize("heading", ["shopify_orders.csv", "loyalty.parquet", "klaviyo_events.ndjson"])
 def test_the_readme_names_every_broken_row(heading: str) -> None:
-    table = README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    named = {
-        int(digits) for row in table.splitlines()[2:] for digits in re.findall(r"\d+", row.split("|")[1])
-    }
+    named = {int(digits) for row in rows_told(heading) for digits in re.findall(r"\d+", row[0])}
     if heading == "shopify_orders.csv":
         expected = {*MAKE["BROKEN_ORDERS"], MAKE["RETURNING_ORDER"]}
     elif heading == "loyalty.parquet":
@@ -119,3 +124,76 @@ def test_the_readme_names_every_broken_row(heading: str) -> None:
         *single, twice, changed = MAKE["BROKEN_EVENTS"]
         expected = {*(n + 1 for n in single), twice + 2, changed + 3}
     assert named == expected
+
+
+@pytest.fixture(
+    scope="module", params=["shopify_orders.csv", "loyalty.parquet", "klaviyo_events.ndjson"], name="checked"
+)
+def fixture_checked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Plan, Survey]:
+    """An export's name, and what `backfill check` finds in it."""
+    mapping = SAMPLES / f"{request.param.partition('.')[0]}.yaml"
+    planned, found, _ = check(mapping, Flags(state=tmp_path_factory.mktemp("state")), Observer())
+    return request.param, planned, found
+
+
+def names_of_rows(heading: str, planned: Plan) -> dict[int, int]:
+    """How README.md calls a row: by its order's number, else by its own."""
+    if heading != "shopify_orders.csv":
+        return {}
+    frame = pl.concat(chunk.frame.select(ROW, "Name") for chunk in planned.export.chunks())
+    return {row: int(name.lstrip("#")) for row, name in frame.iter_rows()}
+
+
+def test_what_the_readme_says_of_each_row_is_what_check_finds(checked: tuple[str, Plan, Survey]) -> None:
+    heading, planned, found = checked
+    names = names_of_rows(heading, planned)
+    seen: set[tuple[int, str]] = set()
+    for code, group in found.problems.items():
+        assert len(group.examples) == group.count, "each is shown, so that each can be compared"
+        for example in group.examples:
+            # Of a row that can't be read there is only its text, which begins with the order's number.
+            order = re.search(r"#(\d{4})", example.detail)
+            name = names.get(example.row) or (int(order[1]) if names and order else example.row)
+            seen.add((name, code))
+    for notice in found.notices.values():
+        if notice.severity == "omit":
+            assert notice.count == 1
+            seen.add((names.get(notice.row, notice.row), notice.code))
+    said = {
+        (int(re.findall(r"\d+", row[0])[0]), code)
+        for row in rows_told(heading)
+        for code in re.findall(r"`(\w+)`", row[2])
+        if code in PROBLEMS
+    }
+    assert seen == said
+
+
+def test_the_counts_in_the_readme_are_those_of_check(checked: tuple[str, Plan, Survey]) -> None:
+    heading, _, found = checked
+    line = told(heading).splitlines()[0].replace(",", "")
+    counts = {
+        word: int(number) for number, word in re.findall(r"(\d+)(?: rows)?(?: are| a)? (\w+)", line) if word != "rows"
+    }
+    events = found.events()
+    expected = {
+        "events": events["total"],
+        "accepted": events["ready"],
+        "invalid": events["invalid"],
+        "duplicate": events["duplicate"],
+        "filtered": found.rows.filtered,
+        "unreadable": found.rows.unreadable,
+    }
+    assert counts == {word: count for word, count in expected.items() if count}
+    rows = re.search(rf"`{re.escape(heading)}` \|[^|]*?([\d,]+) (?:rows|lines)", README)
+    assert rows is not None
+    assert found.rows.read == int(rows[1].replace(",", ""))
+
+
+def test_twins_are_sent_and_a_row_that_stands_twice_is_sent_once(checked: tuple[str, Plan, Survey]) -> None:
+    heading, _, found = checked
+    twins = [re.findall(r"\d+", row[0]) for row in rows_told(heading) if "`occurrence`" in row[2]]
+    assert len(found.index.twins[0]) == sum(len(rows) // 2 for rows in twins)
+    duplicates = [row for row in rows_told(heading) if "a duplicate" in row[2]]
+    assert found.events()["duplicate"] == len(duplicates)

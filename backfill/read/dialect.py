@@ -95,9 +95,7 @@ def sniff(head: bytes, whole: bool, settings: CsvSettings) -> Dialect | None:
     header = settings.header
     if header is None:
         header = settings.columns is None and not _is_data(body)
-    columns = tuple(
-        settings.columns or (body[0] if header else [f"column_{i + 1}" for i in range(len(body[0]))])
-    )
+    columns = tuple(settings.columns or (body[0] if header else [f"column_{i + 1}" for i in range(len(body[0]))]))
     return Dialect(encoding, separator, quote, header, skip, columns, comment)
 
 
@@ -110,9 +108,7 @@ class Utf8Stream(io.RawIOBase):
 
     def __init__(self, raw: BinaryIO, encoding: str) -> None:
         self._raw = raw
-        self._decoder = (
-            None if is_utf8(encoding) else codecs.getincrementaldecoder(encoding)("backfill-undecodable")
-        )
+        self._decoder = None if is_utf8(encoding) else codecs.getincrementaldecoder(encoding)("backfill-undecodable")
         self._start = True
         self._done = False
 
@@ -256,9 +252,7 @@ class _Lines:
         raise StopIteration
 
 
-def csv_reader(
-    lines: Iterator[str], separator: str, quote: str, *, strict: bool = False
-) -> Iterator[list[str]]:
+def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool = False) -> Iterator[list[str]]:
     """Python's csv module over `lines`, which end as in the file; a quote of '' is none."""
     if quote:
         return csv.reader(lines, delimiter=separator, quotechar=quote, strict=strict)
@@ -294,7 +288,6 @@ def _is_data(rows: list[list[str]]) -> bool:
     if not rest or any(not cell for cell in first):
         return False
     return any(
-        DATA_LIKE.fullmatch(cell)
-        and all(len(row) > i and (not row[i] or DATA_LIKE.fullmatch(row[i])) for row in rest)
+        DATA_LIKE.fullmatch(cell) and all(len(row) > i and (not row[i] or DATA_LIKE.fullmatch(row[i])) for row in rest)
         for i, cell in enumerate(first)
     )

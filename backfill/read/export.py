@@ -72,9 +72,7 @@ class Export:
             try:
                 yield from self._delimited(opened, opened.dialect) if opened.dialect else self._typed(opened)
             except (OSError, EOFError, zlib.error) as error:
-                raise ExportError(
-                    f"{opened.file.name}: can't be read: {error}", hint="fetch it again"
-                ) from error
+                raise ExportError(f"{opened.file.name}: can't be read: {error}", hint="fetch it again") from error
             self._same(opened)
 
     def _same(self, opened: OpenedFile) -> None:
@@ -126,9 +124,7 @@ def _as(opened: OpenedFile, column: pl.Series, dtype: pl.DataType) -> pl.Series:
         return column
     try:
         if not (column.dtype.is_integer() and dtype.is_float()) or exact_float(column):
-            return (
-                _json_texts(column) if column.dtype.is_nested() and dtype == pl.String else column.cast(dtype)
-            )
+            return _json_texts(column) if column.dtype.is_nested() and dtype == pl.String else column.cast(dtype)
         reason = "an integer beyond 2^53 would lose digits"
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().splitlines()[0]
@@ -140,8 +136,7 @@ def _as(opened: OpenedFile, column: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 def _json_texts(column: pl.Series) -> pl.Series:
     texts = [
-        None if value is None else json.dumps(value, ensure_ascii=False, default=str)
-        for value in column.to_list()
+        None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in column.to_list()
     ]
     return pl.Series(column.name, texts, dtype=pl.String)
 
@@ -168,11 +163,7 @@ def open_export(source: SourceSettings, base: Path) -> Export:
         raise ExportError(f"all {len(files)} files are empty", hint="export them again")
     schema: dict[str, pl.DataType] = {}
     for one in opened:
-        mine = {
-            name: dtype
-            for name, dtype in one.schema.items()
-            if not one.repaired or name not in REPORT_COLUMNS
-        }
+        mine = {name: dtype for name, dtype in one.schema.items() if not one.repaired or name not in REPORT_COLUMNS}
         notes += _differences(one, mine, schema, opened[0]) if schema else []
         schema = merge(schema, mine)
     notes += [
@@ -233,9 +224,7 @@ def _unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _no_place(file: ExportFile, schema: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
     if FILE in schema or ROW in schema:
-        raise ExportError(
-            f"{file.name}: columns can't be called {FILE} or {ROW}", hint="rename them in the export"
-        )
+        raise ExportError(f"{file.name}: columns can't be called {FILE} or {ROW}", hint="rename them in the export")
     return schema
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import glob
-import gzip
 import os
 import re
 from collections.abc import Sequence
@@ -103,9 +102,7 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
         for uri, name in _expand(entry, base, declared):
             if uri not in seen:
                 seen.add(uri)
-                found.append(
-                    ExportFile(len(found), uri, name, _format(uri, name, declared), _hive(entry, uri, base))
-                )
+                found.append(ExportFile(len(found), uri, name, _format(uri, name, declared), _hive(entry, uri, base)))
     return found
 
 
@@ -125,13 +122,11 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     except OSError as error:
         raw.close()
         raise ExportError(f"{file.name}: can't be read: {error.strerror or error}") from error
-    if magic[:2] == GZIP:
-        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
-    if magic == ZSTD:
+    if magic[:2] == GZIP or magic == ZSTD:
         from pyarrow import CompressedInputStream
 
         # The zstandard module ends a cut file as if it were whole; Arrow says that it is cut.
-        return cast("BinaryIO", CompressedInputStream(raw, "zstd"))
+        return cast("BinaryIO", CompressedInputStream(raw, "zstd" if magic == ZSTD else "gzip"))
     if magic == ZIP and file.format != "excel":
         raw.close()
         raise ExportError(f"{file.name}: is a ZIP archive", hint="unpack it and name the file inside")
@@ -173,28 +168,20 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
             and (declared or _suffix(found.name) in SUFFIXES)
         ]
         if not names:
-            raise ExportError(
-                f"{entry}: no file of a known kind in this folder", hint="known are " + _known()
-            )
+            raise ExportError(f"{entry}: no file of a known kind in this folder", hint="known are " + _known())
     elif full.is_file():
         names = [str(full)]
     elif full.exists():
-        raise ExportError(
-            f"{entry}: is no regular file, and an export is read more than once", hint="save it first"
-        )
+        raise ExportError(f"{entry}: is no regular file, and an export is read more than once", hint="save it first")
     elif glob.has_magic(entry):
         # Path.glob takes no absolute pattern.
         names = sorted(name for name in glob.glob(str(full), recursive=True) if Path(name).is_file())  # noqa: PTH207
         if not names:
-            raise ExportError(
-                f"{entry}: no file matches this pattern", hint=f"it is looked for in {full.parent}"
-            )
+            raise ExportError(f"{entry}: no file matches this pattern", hint=f"it is looked for in {full.parent}")
     else:
         siblings = [found.name for found in full.parent.iterdir()] if full.parent.is_dir() else []
         close = difflib.get_close_matches(full.name, siblings, n=1)
-        hint = (
-            f'did you mean "{close[0]}"?' if close else f"paths are relative to the mapping's folder, {base}"
-        )
+        hint = f'did you mean "{close[0]}"?' if close else f"paths are relative to the mapping's folder, {base}"
         raise ExportError(f"{entry}: no such file", hint=hint)
     return [(_absolute(name), _shown(name, base)) for name in names]
 
@@ -230,9 +217,7 @@ def _format(uri: str, name: str, declared: Format | None) -> Format:
         return declared
     known = SUFFIXES.get(_suffix(urlsplit(uri).path if is_remote(uri) else uri))
     if known is None:
-        raise ExportError(
-            f"{name}: its suffix says nothing about its format", hint="set source.format in the mapping"
-        )
+        raise ExportError(f"{name}: its suffix says nothing about its format", hint="set source.format in the mapping")
     return known
 
 
@@ -249,9 +234,7 @@ def _hive(entry: str, uri: str, base: Path) -> tuple[tuple[str, str | None], ...
     relative = not is_remote(entry) and not Path(entry).expanduser().is_absolute()
     name = os.path.relpath(uri, base) if relative else uri
     folders = [part.partition("=") for part in re.split(r"[/\\]", name)[:-1]]
-    return tuple(
-        (key, None if value == HIVE_NULL else unquote(value)) for key, mark, value in folders if mark and key
-    )
+    return tuple((key, None if value == HIVE_NULL else unquote(value)) for key, mark, value in folders if mark and key)
 
 
 def _absolute(name: str) -> str:

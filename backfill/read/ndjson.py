@@ -128,14 +128,10 @@ def _exact(batch: BatchRows, texts: dict[int, bytes]) -> BatchRows:
     keep = []
     for at, (number, doubtful) in enumerate(zip(batch.rows.to_list(), large.to_list(), strict=True)):
         value = json.loads(texts[number]) if doubtful else {}
-        lost = [
-            name for name in floats if isinstance(value.get(name), int) and float(value[name]) != value[name]
-        ]
+        lost = [name for name in floats if isinstance(value.get(name), int) and float(value[name]) != value[name]]
         if lost:
             shown = texts[number].decode("utf-8", "replace")[:MAX_TEXT]
-            bad.append(
-                (number, f'"{lost[0]}" is an integer beyond 2^53, and has fractions in other lines: {shown}')
-            )
+            bad.append((number, f'"{lost[0]}" is an integer beyond 2^53, and has fractions in other lines: {shown}'))
         else:
             keep.append(at)
     return BatchRows(batch.frame[keep], batch.rows[keep], sorted(bad))
@@ -176,9 +172,7 @@ def _blocks(file: ExportFile) -> Iterator[tuple[bytes, int]]:
                 if not data:
                     return
                 if len(rest) > MAX_LINE_BYTES:
-                    raise ExportError(
-                        f"{file.name}:{line}: a line longer than {MAX_LINE_BYTES // 1_000_000} MB"
-                    )
+                    raise ExportError(f"{file.name}:{line}: a line longer than {MAX_LINE_BYTES // 1_000_000} MB")
     except (OSError, EOFError, zlib.error) as error:
         raise ExportError(f"{file.name}: can't be read: {error}", hint="fetch it again") from error
 

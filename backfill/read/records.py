@@ -59,9 +59,7 @@ class Records:
     blank: int
 
 
-def read_records(
-    stream: BinaryIO, dialect: Dialect, name: str, block_bytes: int = BLOCK_BYTES
-) -> Iterator[Records]:
+def read_records(stream: BinaryIO, dialect: Dialect, name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[Records]:
     """The records below the header, in order. `stream` is UTF-8 with UNDECODABLE for bytes that are not.
 
     `name` is the file's, for messages. Raises ExportError for a quote that never closes and for a record over
@@ -172,11 +170,7 @@ class _Block:
                 "a quote that opens here never closes, so the rest of the file would be one field",
                 hint="close it, or declare another quote character in source.csv.quote",
             )
-        frame = (
-            pl.concat(self.frames)
-            if self.frames
-            else pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
-        )
+        frame = pl.concat(self.frames) if self.frames else pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
         lines = np.concatenate(self.lines) if self.lines else np.empty(0, np.int64)
         return Records(frame, pl.Series(lines, dtype=pl.UInt64), self.bad, self.blank)
 
@@ -281,9 +275,7 @@ class _Block:
 
     def _ragged(self, line: int, fields: int, text: bytes) -> None:
         shown = _shown(text.decode("utf-8", "replace"))
-        self.bad.append(
-            BadRecord(line, "ragged", f"{fields} fields where the header has {self.width}: {shown}")
-        )
+        self.bad.append(BadRecord(line, "ragged", f"{fields} fields where the header has {self.width}: {shown}"))
 
     def _slow_all(self, end: int) -> None:
         while self.at < end and self._slowly():

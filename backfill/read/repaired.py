@@ -45,6 +45,4 @@ def plain(cell: str) -> str:
 
 def unescape(frame: pl.DataFrame) -> pl.DataFrame:
     """The original cells of a frame of text columns that `escape` went over."""
-    return frame.with_columns(
-        pl.when(pl.all().str.contains(ESCAPED)).then(pl.all().str.slice(1)).otherwise(pl.all())
-    )
+    return frame.with_columns(pl.when(pl.all().str.contains(ESCAPED)).then(pl.all().str.slice(1)).otherwise(pl.all()))

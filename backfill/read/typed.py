@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import polars as pl
@@ -41,7 +42,7 @@ def schema_of(file: ExportFile) -> dict[str, pl.DataType]:
     elif file.format == "excel":
         schema = dict(_guard(file, lambda: _excel(file).schema))
     else:
-        schema = dict(_guard(file, lambda: _frame(_batches(file)[0].empty_table()).schema))
+        schema = _guard(file, lambda: _arrow_schema(file))
     return {**schema, **{key: pl.String() for key, _ in file.hive}}
 
 
@@ -73,7 +74,7 @@ def _frames(file: ExportFile) -> Iterator[pl.DataFrame]:
     if file.format == "excel":
         yield from _guard(file, lambda: _excel(file)).iter_slices(BATCH_ROWS)
         return
-    batches = _guard(file, lambda: _batches(file)[1])
+    batches = _batches(file)
     while True:
         frame = _guard(file, lambda: _next_frame(batches))
         if frame is None:
@@ -105,39 +106,54 @@ def _frame(data: Any) -> pl.DataFrame:
     return pl.DataFrame(pa.table(columns, names=data.schema.names))
 
 
-def _batches(file: ExportFile) -> tuple[Any, Iterator[Any]]:
-    """The Arrow schema and record batches of a Parquet or Arrow file."""
-    if file.format == "parquet":
-        import pyarrow.parquet as pq
-
-        source = file.uri if not file.remote else open_bytes(file)
-        parquet = pq.ParquetFile(
-            source,
-            memory_map=False,
-            pre_buffer=False,
-            buffer_size=BUFFER_BYTES,
-            page_checksum_verification=True,
-        )
-        return parquet.schema_arrow, _all_rows(parquet)
-    from pyarrow import ArrowInvalid, ipc
-
-    try:
-        # The file format has its schema at the end, the stream format at the start.
-        reader = ipc.open_file(open_bytes(file))
-    except (ArrowInvalid, io.UnsupportedOperation):
-        stream = ipc.open_stream(open_bytes(file))
-        return stream.schema, iter(stream)
-    return reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
+def _arrow_schema(file: ExportFile) -> dict[str, pl.DataType]:
+    with _reader(file) as reader:
+        schema = reader.schema_arrow if file.format == "parquet" else reader.schema
+        return dict(_frame(schema.empty_table()).schema)
 
 
-def _all_rows(parquet: Any) -> Iterator[Any]:
-    """The batches of a Parquet file; an error when they have not the rows that its footer counts."""
-    rows = 0
-    for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
-        rows += batch.num_rows
-        yield batch
-    if rows < parquet.metadata.num_rows:
-        raise ValueError(f"it has {rows} rows and says it has {parquet.metadata.num_rows}")
+def _batches(file: ExportFile) -> Iterator[Any]:
+    """The record batches. Raises ValueError when a Parquet file has fewer rows than its footer counts."""
+    with _reader(file) as reader:
+        if file.format == "arrow":
+            yield from (
+                reader if hasattr(reader, "__iter__") else map(reader.get_batch, range(reader.num_record_batches))
+            )
+            return
+        rows = 0
+        for batch in reader.iter_batches(batch_size=BATCH_ROWS):
+            rows += batch.num_rows
+            yield batch
+        if rows < reader.metadata.num_rows:
+            raise ValueError(f"it has {rows} rows and says it has {reader.metadata.num_rows}")
+
+
+@contextmanager
+def _reader(file: ExportFile) -> Iterator[Any]:
+    """The reader that pyarrow has of a Parquet or Arrow file."""
+    import pyarrow.parquet as pq
+    from pyarrow import ArrowInvalid, CompressedInputStream, ipc
+
+    with ExitStack() as stack:
+        source = stack.enter_context(open_bytes(file))
+        if file.format == "parquet":
+            if isinstance(source, CompressedInputStream):
+                raise ExportError(f"{file.name}: is compressed once more around its own compression", hint="unpack it")
+            parquet = pq.ParquetFile(
+                source if file.remote else file.uri,
+                memory_map=False,
+                pre_buffer=False,
+                buffer_size=BUFFER_BYTES,
+                page_checksum_verification=True,
+            )
+            yield stack.enter_context(parquet)
+            return
+        try:
+            # The file format has its schema at the end, the stream format at the start.
+            reader = ipc.open_file(source)
+        except (ArrowInvalid, io.UnsupportedOperation):
+            reader = ipc.open_stream(stack.enter_context(open_bytes(file)))
+        yield reader
 
 
 def _excel(file: ExportFile) -> pl.DataFrame:
@@ -150,9 +166,7 @@ def _excel(file: ExportFile) -> pl.DataFrame:
     with open_bytes(file) as source:
         data = source.read(EXCEL_BYTES + 1)
     if len(data) > EXCEL_BYTES:
-        raise ExportError(
-            f"{file.name}: is over {EXCEL_BYTES // 1_000_000} MB", hint="export it as CSV or Parquet"
-        )
+        raise ExportError(f"{file.name}: is over {EXCEL_BYTES // 1_000_000} MB", hint="export it as CSV or Parquet")
     # Types are inferred from all rows: from the first ones alone, a text among numbers further down would
     # become null.
     return pl.read_excel(io.BytesIO(data), infer_schema_length=None)

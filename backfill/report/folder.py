@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -93,7 +93,7 @@ class RunFolder:
                 },
             )
 
-    def change(self, changed: list[tuple[str, int, int, str]]) -> None:
+    def change(self, changed: Iterable[tuple[str, int, int, str]]) -> None:
         """Write to changed.ndjson which events have other content than was delivered under their id."""
         for unique_id, file, row, name in changed:
             self._line(

@@ -59,12 +59,13 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
 
 def promise_text(found: Survey) -> Iterator[str]:
     """Ready events by name, with their oldest and newest."""
-    for name, stats in sorted(found.names.items(), key=lambda item: -item[1].count)[:20]:
+    names = {name: stats for name, stats in found.names.items() if stats.count}
+    for name, stats in sorted(names.items(), key=lambda item: -item[1].count)[:20]:
         span = f"{stats.oldest:%Y-%m-%d} to {stats.newest:%Y-%m-%d}" if stats.oldest and stats.newest else ""
         recent = f", {stats.recent:,} of them under 72 hours old" if stats.recent else ""
         yield f"  {name}: {stats.count:,} events, {span}{recent}"
-    if len(found.names) > 20:
-        yield f"  and {len(found.names) - 20:,} more names"
+    if len(names) > 20:
+        yield f"  and {len(names) - 20:,} more names"
 
 
 def ready_text(found: Survey, settings: Settings, total: int) -> str:

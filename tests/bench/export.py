@@ -36,7 +36,6 @@ events:
       phoneNumber: {{column: phone, region: US}}
       firstName: "{{first_name}}"
       lastName: "{{last_name}}"
-      createdAt: {{column: customer_since, timezone: UTC}}
       location: {{city: "{{city}}", countryCode: "{{country_code}}"}}
       customFields:
         Loyalty Tier: {{column: tier, map: {{g: Gold, s: Silver}}}}
@@ -78,7 +77,9 @@ def _orders(random: np.random.Generator, start: int, stop: int, customers: int) 
     days = random.integers(0, 1_700, count)
     seconds = random.integers(8 * 3600, 22 * 3600, count)
     placed = pl.Series("placed", 1_577_836_800 + days * 86_400 + seconds).cast(pl.Int64)
-    return pl.DataFrame({"number": np.arange(start, stop), "customer": customer, "area": area, "placed": placed}).select(
+    return pl.DataFrame(
+        {"number": np.arange(start, stop), "customer": customer, "area": area, "placed": placed}
+    ).select(
         (pl.col("number") + 100_000).cast(pl.String).alias("order_id"),
         pl.format("customer{}@example.com", "customer").alias("email"),
         pl.format(
@@ -92,7 +93,6 @@ def _orders(random: np.random.Generator, start: int, stop: int, customers: int) 
         _some(random, "city", CITIES, count),
         _some(random, "country_code", ["US", "DE", "GB", "PL"], count),
         pl.from_epoch("placed").dt.strftime("%Y-%m-%d %H:%M:%S").alias("created_at"),
-        pl.from_epoch(pl.col("placed") - 86_400 * 400).dt.strftime("%Y-%m-%dT%H:%M:%SZ").alias("customer_since"),
         pl.Series("total", np.round(random.gamma(2, 40, count) + 0.01, 2)),
         _some(random, "currency", ["USD", "EUR", "GBP"], count),
         pl.Series("items", random.integers(1, 9, count)),

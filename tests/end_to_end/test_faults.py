@@ -1,0 +1,79 @@
+"""Servers and networks that misbehave: everything is delivered, once, and the numbers add up."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.end_to_end.support import STORE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("endpoint", "events"), [("bulk", 30_000), ("single", 400)])
+def test_two_percent_of_everything(shop, start, endpoint, events):
+    box = start("latency=15±15,reset=1%,reset_stored=1%,503=2%,429=2%,retry_after=0.2,seed=SEED")
+    shop.env["REDO_BASE_URL"] = box.base_url
+    ids = shop.orders(events)
+    shop.mapping(delivery={"endpoint": endpoint})
+    run = shop.deliver("--rate", "5000", "--concurrency", "32")
+    assert run.events == {"total": events, "accepted": events}
+    seen = box.summary()
+    print(seen.faults, run.summary["retries"], "retries of", run.summary["requests"])
+    assert box.ids(STORE) == ids
+    assert seen.stored == events
+    assert seen.differing == 0
+    # Twice went only what was stored without an answer that said so.
+    assert seen.duplicates == seen.faults["reset_stored"] * (100 if endpoint == "bulk" else 1)
+    assert {"reset", "reset_stored", "503", "429"} <= seen.faults.keys()
+    assert run.summary["rate_limited"] == seen.faults["429"]
+    assert run.summary["retries"] == run.summary["requests"] - events // (100 if endpoint == "bulk" else 1)
+    again = shop.deliver()
+    assert again.events == {"total": events, "already_delivered": events}
+    assert again.summary["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("faults", "times"),
+    [
+        ("fail_first=3,fail_status=500", 1),
+        ("close=1", 1),
+        ("cut=30%,seed=3", None),
+        ("lie=30%,seed=3", None),
+        ("html=2%,seed=5", 1),
+    ],
+)
+def test_one_kind_of_trouble(shop, start, faults, times):
+    box = start(faults)
+    shop.env["REDO_BASE_URL"] = box.base_url
+    ids = shop.orders(60)
+    shop.mapping()
+    run = shop.deliver("--rate", "5000")
+    assert run.events == {"total": 60, "accepted": 60}
+    seen = box.summary()
+    assert box.ids(STORE) == ids
+    assert seen.differing == 0
+    assert times is None or seen.stored + seen.duplicates == 60 * times
+
+
+def test_answers_that_make_no_sense_stop_the_run(shop, start):
+    box = start("204=100%")
+    shop.env["REDO_BASE_URL"] = box.base_url
+    shop.orders(60)
+    shop.mapping()
+    # 78 and not 75: where nothing was ever accepted, it is the base URL that is wrong.
+    run = shop.deliver("--concurrency", "2", status=78)
+    assert run.events == {"total": 60, "pending": 60}
+    assert box.summary().requests <= 4
+    assert "204" in run.done.err
+
+
+def test_a_pause_of_hours_ends_the_run(shop, start):
+    box = start("429=100%,retry_after=7200")
+    shop.env["REDO_BASE_URL"] = box.base_url
+    ids = shop.orders(20)
+    shop.mapping()
+    run = shop.deliver(status=75)
+    assert run.events == {"total": 20, "pending": 20}
+    assert "2 hours" in run.done.err
+    box.set_faults(type(box.faults)())
+    assert shop.deliver("--endpoint", "bulk").events == {"total": 20, "accepted": 20}
+    assert box.ids(STORE) == ids
