@@ -32,6 +32,10 @@ STATE = click.option(
 STORE = click.option("--store", help="The store's id [REDO_STORE_ID].")
 BASE_URL = click.option("--base-url", help="The API, or a sandbox [REDO_BASE_URL].")
 SANDBOX = click.option("--sandbox", is_flag=True, help="Start the sandbox inside the run and send there.")
+REHEARSED = click.option("--sandbox", is_flag=True, help="What `run --sandbox` did, instead of real runs.")
+FILES = click.option(
+    "--files", multiple=True, help="Read this instead of source.files: a mended rejected.csv. May be repeated."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,7 +43,7 @@ SANDBOX = click.option("--sandbox", is_flag=True, help="Start the sandbox inside
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def backfill(context: click.Context, *, debug: bool) -> None:
-    r"""Bring a store's history into Redo, once and only once.
+    """Bring a store's history into Redo, once and only once.
 
     \b
     backfill check orders.yaml            read, map and validate everything; send nothing
@@ -54,7 +58,8 @@ def backfill(context: click.Context, *, debug: bool) -> None:
 @STORE
 @BASE_URL
 @STATE
-@SANDBOX
+@FILES
+@REHEARSED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
@@ -103,10 +108,11 @@ def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
 @STATE
+@FILES
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
-    r"""Check, ask, send, remember. Run it again after anything: it sends only what is missing.
+    """Check, ask, send, remember. Run it again after anything: it sends only what is missing.
 
     \b
     Exit status:
@@ -138,7 +144,7 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
 @backfill.command()
 @click.argument("mapping", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @STATE
-@SANDBOX
+@REHEARSED
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
     """Show what the ledger knows; may be asked while a run goes on."""
@@ -151,7 +157,7 @@ def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
 @backfill.command()
 @click.argument("mapping", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @STATE
-@SANDBOX
+@REHEARSED
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
 def report(mapping: Path | None, *, show: bool, **options: Any) -> int:
     """Say where the last run's report is."""

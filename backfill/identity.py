@@ -36,9 +36,7 @@ def canonical(columns: Sequence[tuple[str, pl.Expr]]) -> pl.Expr:
 def sha256_digits(texts: pl.Series) -> pl.Series:
     """SHA-256 of each text in UTF-8, its first DIGITS hex digits; null stays null."""
     sha256 = hashlib.sha256
-    digests = [
-        None if text is None else sha256(text.encode()).hexdigest()[:DIGITS] for text in texts.to_list()
-    ]
+    digests = [None if text is None else sha256(text.encode()).hexdigest()[:DIGITS] for text in texts.to_list()]
     return pl.Series(texts.name, digests, dtype=pl.String)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["printable"]
+__all__ = ["plural", "printable"]
 
 # Controls, format characters (bidirectional marks make a line read otherwise than it is), surrogates, private use.
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -18,3 +18,8 @@ def printable(text: str) -> str:
         else letter.encode("unicode_escape", "backslashreplace").decode()
         for letter in text
     )
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 event`, `2,000 events`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -6,8 +6,10 @@ Everything goes to stderr, but `--json` lines, which are results and go to stdou
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -56,9 +58,10 @@ class Plain(Observer):
     def note(self, text: str) -> None:
         self.say(f"note: {text}")
 
-    def sandbox(self, page_url: str) -> None:
+    def sandbox(self, page_url: str, database: Path) -> None:
         if not self._quiet:
-            self.say(f"the sandbox listens at {page_url}")
+            self.say(f"the sandbox listens at {page_url} while this runs; to look at what arrived, later:")
+            self.say(f"  backfill sandbox --database {shlex.quote(str(database))}")
 
     def checking(self, found: Survey) -> None:
         if self._due():
@@ -97,8 +100,8 @@ class JsonLines(Plain):
     def note(self, text: str) -> None:
         self.emit("note", text=text)
 
-    def sandbox(self, page_url: str) -> None:
-        self.emit("sandbox", url=page_url)
+    def sandbox(self, page_url: str, database: Path) -> None:
+        self.emit("sandbox", url=page_url, database=str(database))
 
     def checking(self, found: Survey) -> None:
         if self._due():

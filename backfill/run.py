@@ -20,6 +20,7 @@ from backfill.errors import BackfillError, UsageError
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
+from backfill.printable import plural
 from backfill.report import RunFolder, problems_of, render, summarize
 from backfill.send import Target
 from backfill.settings import Flags, Settings, resolve, state_folder
@@ -52,8 +53,8 @@ class Observer:
     def sending(self, state: Sending) -> None:
         """The state of delivery, some times a second."""
 
-    def sandbox(self, page_url: str) -> None:
-        """The sandbox inside the run listens."""
+    def sandbox(self, page_url: str, database: Path) -> None:
+        """The sandbox inside the run listens, until the run ends; what it takes stays in the database."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def check(path: Path, flags: Flags, observer: Observer) -> tuple[Plan, Survey, S
     """
     now = datetime.now(UTC)
     draft = mappings.read(path)
-    planned = plan(draft, now)
+    planned = plan(draft, now, flags.files)
     settings = _settings_if_any(path, planned, flags)
     with ExitStack() as stack:
         ledger = None
@@ -97,7 +98,7 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
     started = datetime.now(UTC)
     draft = mappings.read(path)
     if draft.problems:
-        plan(draft, started)
+        plan(draft, started, flags.files)
     settings = resolve(path, draft.mapping.delivery if draft.mapping else mappings.Delivery(), flags)
     for warning in settings.warnings:
         observer.note(warning)
@@ -107,7 +108,7 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
         ledger = stack.enter_context(Ledger.open(settings.state, LedgerTarget(settings.base_url, settings.store)))
         for warning in ledger.warnings:
             observer.note(warning)
-        planned = plan(draft, started)
+        planned = plan(draft, started, flags.files)
         for note in planned.export.notes:
             observer.note(note)
         folder = RunFolder(settings.state, started, planned.export.name, list(planned.export.schema))
@@ -149,22 +150,30 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     """(how the run ended, what to do next), in a sentence each."""
     events = summary["events"]
     rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
-    if status == 0 and not events["accepted"]:
-        return "Nothing to send: every event was delivered before.", "There is nothing to do."
-    if status == 0 and events["pending"]:
-        return f"{events['accepted']:,} events accepted, {events['pending']:,} left out by --limit.", (
-            "Look at your store; when all is well, run again without --limit."
+    accepted = plural(events["accepted"], "event") + " accepted"
+    if status not in (0, 3):
+        return f"Stopped: {summary['stopped_by']}", (
+            f"{plural(events['pending'], 'event')} left. "
+            "Run the same command again: what was delivered is not sent twice."
         )
-    if status == 0:
-        return f"{events['accepted']:,} events accepted.", "There is nothing to do."
-    if status == 3:
-        left = f", {events['pending']:,} left out by --limit" if events["pending"] else ""
-        return f"{events['accepted']:,} events accepted, {rejected:,} rejected{left}.", (
-            "Mend the rejected rows (rejected.csv) and import that file, or mend the mapping and run again."
+    parts, todo = [accepted], []
+    if not events["total"]:
+        parts = ["The export makes no event"]
+    elif not events["accepted"] and events["already_delivered"] and not events["pending"]:
+        parts = ["Nothing to send: what is ready was delivered before"]
+    if rejected:
+        parts.append(f"{rejected:,} rejected")
+        todo.append(
+            "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
+            "or mend the export or the mapping and run again."
         )
-    return f"Stopped: {summary['stopped_by']}", (
-        f"{events['pending']:,} events are left. Run the same command again: what was delivered is not sent twice."
-    )
+    if events["changed"]:
+        parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
+        todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
+    if events["pending"]:
+        parts.append(f"{events['pending']:,} left out by --limit")
+        todo.append("Look at your store; when all is well, run again without --limit.")
+    return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
 
 
 def _deliver(delivery: Delivery, settings: Settings, observer: Observer, stack: ExitStack) -> Delivered:
@@ -172,8 +181,9 @@ def _deliver(delivery: Delivery, settings: Settings, observer: Observer, stack: 
         return deliver(delivery)
     from backfill.sandbox import Options, SandboxThread
 
-    box = stack.enter_context(SandboxThread(Options(database=settings.state / SANDBOX_DATABASE)))
-    observer.sandbox(box.page_url)
+    database = settings.state / SANDBOX_DATABASE
+    box = stack.enter_context(SandboxThread(Options(database=database)))
+    observer.sandbox(box.page_url, database)
     target = Target(box.base_url, settings.store, settings.secret, bulk=settings.bulk)
     return deliver(replace(delivery, target=target))
 

@@ -36,6 +36,7 @@ class Flags:
     yes: bool = False
     retry_rejected: bool = False
     state: Path | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,9 @@ class Tally:
 
 @dataclass
 class Survey:
-    """What the whole export shows. `index` holds the state of each event that could be made."""
+    """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
+    changed ones, by their number in it: uniqueId, file, row, eventName.
+    """
 
     rows: Tally = field(default_factory=Tally)
     index: Index = field(default_factory=Index)
@@ -123,8 +125,8 @@ Rejecter = Callable[[pl.DataFrame, list[Rejection]], None]
 CHANGED_SHOWN = 10_000
 
 
-def plan(draft: Draft, now: datetime) -> Plan:
-    """Open the export of a mapping and compile one over the other.
+def plan(draft: Draft, now: datetime, files: Sequence[str] = ()) -> Plan:
+    """Open the export of a mapping and compile one over the other. `files`: instead of the mapping's own.
 
     Raises MappingError with every problem of the mapping, also those that only the export's columns show, and
     ExportError for files that can't be read.
@@ -132,7 +134,11 @@ def plan(draft: Draft, now: datetime) -> Plan:
     if draft.source is None:
         raise MappingError(str(draft.path), draft.problems)
     try:
-        export = open_export(draft.source, draft.path.parent)
+        if files:
+            source = draft.source.model_copy(update={"files": list(files), "format": None})
+            export = open_export(source, Path.cwd())
+        else:
+            export = open_export(draft.source, draft.path.parent)
     except Exception:
         # What is wrong with the mapping comes first: its files may be wrong for the same reason.
         if draft.problems:

@@ -106,7 +106,7 @@ def _shown(problems: list[MappingProblem]) -> list[MappingProblem]:
 
 
 def _empty() -> MappingProblem:
-    return MappingProblem(1, 1, "this mapping is empty", "`backfill init EXPORT` drafts one")
+    return MappingProblem(1, 1, "this mapping is empty", "see README.md for a first one")
 
 
 def _parts(findings: Findings, tree: Tree) -> tuple[Source | None, list[Event], Delivery | None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from backfill.printable import printable
+from backfill.printable import plural, printable
 from backfill.settings import Settings
 from backfill.shape import advice
 from backfill.survey import Plan, Survey
@@ -36,6 +36,8 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
     )
     yield ""
     yield from promise_text(found)
+    if not rows.read:
+        yield "No rows: the files have a header, or nothing but blank lines."
     if found.problems:
         yield ""
         yield "Rejected:"
@@ -63,7 +65,7 @@ def promise_text(found: Survey) -> Iterator[str]:
     for name, stats in sorted(names.items(), key=lambda item: -item[1].count)[:20]:
         span = f"{stats.oldest:%Y-%m-%d} to {stats.newest:%Y-%m-%d}" if stats.oldest and stats.newest else ""
         recent = f", {stats.recent:,} of them under 72 hours old" if stats.recent else ""
-        yield f"  {name}: {stats.count:,} events, {span}{recent}"
+        yield f"  {name}: {plural(stats.count, 'event')}, {span}{recent}"
     if len(names) > 20:
         yield f"  and {len(names) - 20:,} more names"
 
@@ -73,9 +75,10 @@ def ready_text(found: Survey, settings: Settings, total: int) -> str:
     requests = settings.requests(total)
     where = "the sandbox" if settings.sandbox else f"store {settings.store} at {settings.base_url}"
     lines = [f"To {where}:", *promise_text(found)]
-    lines.append(
-        f"{total:,} events in {requests:,} request{'' if requests == 1 else 's'}, {duration(requests / settings.rate)}."
-    )
+    if total < found.events()["ready"]:
+        lines.append(f"of these the first {total:,}, as --limit says")
+    took = duration(requests / settings.rate)
+    lines.append(f"{plural(total, 'event')} in {plural(requests, 'request')}, {took}.")
     if not settings.sandbox:
         lines.append("These events may start live flows: emails and texts to real customers.")
     return printable("\n".join(lines))
@@ -86,7 +89,7 @@ def _time_lines(ready: int, settings: Settings | None) -> Iterator[str]:
 
     rate = settings.rate if settings else 95.0
     single, bulk = ready / rate, -(-ready // api.BULK_EVENTS) / rate
-    yield f"To send {ready:,} events at {rate:g} requests/s: {duration(single)} one by one, {duration(bulk)} in bulk"
+    yield f"To send {plural(ready, 'event')} at {rate:g} requests/s: {duration(single)} one by one, {duration(bulk)} in bulk"
 
 
 def result_text(summary: dict[str, Any], outcome: str, todo: str, places: list[str]) -> str:

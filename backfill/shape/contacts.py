@@ -20,9 +20,11 @@ EMAIL_LENGTH = 254
 LOCAL_PART = r"^[^@]{1,64}@"
 
 # The North American plan: area and exchange codes begin with 2 to 9, area codes have no 9 in the middle.
-NANP = r"^(?:\+?1)?([2-9][0-8][0-9][2-9][0-9]{6})$"
+NANP = (
+    r"^\s*(?:\+?1)?[\s().\-\u00a0]*([2-9][0-8][0-9])[\s().\-\u00a0]*"
+    r"([2-9][0-9]{2})[\s().\-\u00a0]*([0-9]{4})\s*$"
+)
 NANP_REGIONS = frozenset({"US", "CA", "PR"})
-PUNCTUATION = r"[\s().\-\u00a0]+"
 
 
 def valid_email(text: pl.Expr) -> pl.Expr:

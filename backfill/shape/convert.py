@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from backfill import api
 from backfill.shape.contacts import valid_email, valid_phone
-from backfill.shape.texts import Let, as_json, as_text, flat
-from backfill.shape.times import Zone, from_epoch, from_format, from_iso, localize
+from backfill.shape.texts import Let, as_json, as_text, decoded, faults, flat
+from backfill.shape.times import Times, Zone, from_epoch, from_format, from_iso, localize
 
 __all__ = ["UTC", "Converted", "Numerals", "Target", "convert", "parse_number"]
 
@@ -58,15 +58,19 @@ class Converted:
 
 def convert(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
     """`raw`, of `dtype`, as the target; or, in words, why this type can't become that one."""
+    if dtype == pl.Null or isinstance(dtype, pl.Categorical | pl.Enum):
+        return convert(raw.cast(pl.String), pl.String(), target, let)
+    if isinstance(dtype, pl.Binary):
+        return _binary(raw, target, let)
     kind = target.kind
-    if kind == "json":
-        return _json(raw, dtype, let)
-    if kind == "own":
+    if kind == "json" and dtype == pl.String:
+        return _json(raw, let)
+    if not flat(dtype):
+        if kind not in ("own", "json"):
+            return f"a column of type {dtype} can't be a {kind}"
+        return Converted(let(as_json(raw, dtype)), pl.String(), faults(raw, dtype), json=True)
+    if kind in ("own", "json"):
         kind = _own(dtype)
-        if isinstance(dtype, pl.List | pl.Struct | pl.Array):
-            return Converted(as_json(raw, dtype, let), pl.String(), json=True)
-    if not flat(dtype) or isinstance(dtype, pl.Binary):
-        return f"a column of type {dtype} can't be a {kind}"
     if kind == "number":
         return _number(raw, dtype, target, let)
     if kind == "integer":
@@ -74,8 +78,18 @@ def convert(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
     if kind == "boolean":
         return _boolean(raw, dtype, let)
     if kind in ("datetime", "date", "time"):
-        return _time(raw, dtype, target, let)
-    return _text(let(as_text(raw, dtype)), kind, target, let)
+        return _time(raw, dtype, replace(target, kind=kind), let)
+    done = _text(let(as_text(raw, dtype)), kind, target, let)
+    # NaN has no text, and no number is as good as an absent one.
+    return replace(done, problems=[*done.problems, *faults(raw, dtype)]) if dtype.is_float() else done
+
+
+def _binary(raw: pl.Expr, target: Target, let: Let) -> Converted | str:
+    text = let(decoded(raw))
+    done = convert(text, pl.String(), target, let)
+    if isinstance(done, str):
+        return done
+    return replace(done, problems=[("undecodable", raw.is_not_null() & text.is_null()), *done.problems])
 
 
 def _own(dtype: pl.DataType) -> str:
@@ -116,17 +130,22 @@ def _checked(text: pl.Expr, valid: pl.Expr, code: str) -> Converted:
 
 def parse_number(text: pl.Expr, numerals: Numerals) -> pl.Expr:
     """A text as Float64; null where it is none. `1,234.50` only where the thousands mark is declared."""
-    text = text.str.strip_chars()
-    if numerals.thousands or numerals.decimal != ".":
-        mark, decimal = _literal(numerals.thousands or ""), _literal(numerals.decimal)
-        whole = rf"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+|[0-9]+)" if numerals.thousands else "[0-9]+"
-        form = rf"^[+-]?(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-        fine = text.str.contains(form)
-        if numerals.thousands:
-            text = text.str.replace_all(numerals.thousands, "", literal=True)
-        text = pl.when(fine).then(text.str.replace(numerals.decimal, ".", literal=True))
-    number = text.cast(pl.Float64, strict=False)
+    number = number_digits(text, numerals).cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(number)
+
+
+def number_digits(text: pl.Expr, numerals: Numerals) -> pl.Expr:
+    """A text without its thousands marks and with a decimal point; null where the marks are not where they belong."""
+    text = text.str.strip_chars()
+    if not numerals.thousands and numerals.decimal == ".":
+        return text
+    mark, decimal = _literal(numerals.thousands or ""), _literal(numerals.decimal)
+    whole = rf"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+|[0-9]+)" if numerals.thousands else "[0-9]+"
+    form = rf"^[+-]?(?:{whole}(?:{decimal}[0-9]*)?|{decimal}[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+    fine = text.str.contains(form)
+    if numerals.thousands:
+        text = text.str.replace_all(numerals.thousands, "", literal=True)
+    return pl.when(fine).then(text.str.replace(numerals.decimal, ".", literal=True))
 
 
 def _literal(mark: str) -> str:
@@ -134,23 +153,22 @@ def _literal(mark: str) -> str:
 
 
 def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
-    problems: list[tuple[str, pl.Expr]] = []
     if dtype == pl.String:
-        value = let(parse_number(raw, target.numerals))
-        digits = let(raw.str.strip_chars().cast(pl.Int64, strict=False))
-        wide = (value.abs() >= api.SAFE_INTEGER) & (
-            digits.abs().gt(api.SAFE_INTEGER) | (digits.is_null() & raw.str.contains(r"^\s*[+-]?[0-9]+\s*$"))
-        ).fill_null(False)
-        problems.append(("integer_too_large", wide))
-        problems.append(("not_a_number", _filled(raw) & value.is_null()))
+        digits = let(number_digits(raw, target.numerals))
+        number = digits.cast(pl.Float64, strict=False)
+        value = let(pl.when(number.is_finite()).then(number))
+        # A double can't tell 2^53 + 1 from 2^53, so that the digits themselves are looked at.
+        exact = digits.cast(pl.Int64, strict=False).abs() > api.SAFE_INTEGER
+        whole = exact.fill_null(digits.str.contains(r"^[+-]?[0-9]+(?:\.0*)?$"))
+        problems = [
+            ("integer_too_large", (value.abs() >= api.SAFE_INTEGER) & whole),
+            ("not_a_number", _filled(raw) & value.is_null()),
+        ]
     elif dtype.is_numeric():
-        value = raw.cast(pl.Float64)
-        value = let(pl.when(value.is_finite()).then(value))
-        if dtype.is_integer():
-            wide = raw.cast(pl.Float64).abs() > api.SAFE_INTEGER
-            problems.append(("integer_too_large", wide | _beyond(raw, dtype)))
-        else:
-            problems.append(("not_a_number", raw.is_not_null() & value.is_null()))
+        # 0.1 as Float32 means 0.1, not the double 0.10000000149011612.
+        number = raw.cast(pl.String).cast(pl.Float64, strict=False) if dtype == pl.Float32 else raw.cast(pl.Float64)
+        value = let(pl.when(number.is_finite()).then(number))
+        problems = faults(raw, dtype)
     else:
         return f"a column of type {dtype} can't be a number"
     if target.bound is not None:
@@ -158,51 +176,23 @@ def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
     return Converted(value, pl.Float64(), problems)
 
 
-def _beyond(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Float64 can't tell 2^53 + 1 from 2^53; 64-bit integers can."""
-    if dtype in (pl.Int64, pl.UInt64, pl.Int128):
-        return (
-            (raw > api.SAFE_INTEGER) | (raw < -api.SAFE_INTEGER)
-            if dtype != pl.UInt64
-            else raw > api.SAFE_INTEGER
-        )
-    return pl.lit(False)
-
-
 def _integer(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
     if dtype.is_integer():
-        safe = pl.when(~(_beyond(raw, dtype) | (raw.cast(pl.Float64).abs() > api.SAFE_INTEGER))).then(raw)
-        value = safe.cast(pl.Int64, strict=False)
-        return Converted(value, pl.Int64(), [("integer_too_large", raw.is_not_null() & value.is_null())])
+        value = raw.cast(pl.Int64, strict=False)
+        return Converted(value, pl.Int64(), faults(raw, dtype))
     if dtype == pl.Boolean:
         return Converted(raw.cast(pl.Int64), pl.Int64())
     number = _number(raw, dtype, target, let)
     if isinstance(number, str):
         return number
-    whole = let(number.value.floor() == number.value)
-    exact = (
-        raw.str.strip_chars().cast(pl.Int64, strict=False)
-        if dtype == pl.String
-        else pl.lit(None, dtype=pl.Int64)
-    )
-    # Beside its digits an integer may be written 3.0, as spreadsheets and pandas do; as a double it is exact
-    # up to 2^53.
-    value = let(
-        exact.fill_null(
-            pl.when(whole & (number.value.abs() < api.SAFE_INTEGER)).then(number.value).cast(pl.Int64)
-        )
-    )
-    wide = (value.abs() > api.SAFE_INTEGER).fill_null(False) | (whole & value.is_null())
-    value = pl.when(value.abs() <= api.SAFE_INTEGER).then(value)
-    broken = number.value.is_null() if dtype != pl.String else _filled(raw) & number.value.is_null()
+    # Beside its digits an integer may be written 3.0, as spreadsheets and pandas do.
+    fraction = number.value.floor() != number.value
+    value = pl.when(number.value.abs() <= api.SAFE_INTEGER).then(number.value).cast(pl.Int64, strict=False)
+    beyond = (number.value.abs() > api.SAFE_INTEGER) & ~fraction
     return Converted(
-        value,
+        pl.when(~fraction).then(value),
         pl.Int64(),
-        [
-            ("integer_too_large", wide),
-            ("not_a_number", raw.is_not_null() & broken),
-            ("not_an_integer", number.value.is_not_null() & ~whole),
-        ],
+        [("integer_too_large", beyond), *number.problems, ("not_an_integer", fraction)],
     )
 
 
@@ -219,96 +209,93 @@ def _boolean(raw: pl.Expr, dtype: pl.DataType, let: Let) -> Converted | str:
 
 
 def _time(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
-    epoch = target.format in ("epoch_s", "epoch_ms")
-    given = raw.is_not_null()
-    if dtype == pl.String:
-        given = _filled(raw)
-        if epoch:
-            assert target.format is not None
-            time = let(from_epoch(parse_number(raw, Numerals()), target.format))
-            understood = time.is_not_null()
-        elif target.format:
-            time, understood = from_format(raw, target.format, target.zone, let)
-        else:
-            time, understood = from_iso(raw, target.zone, let)
-    elif isinstance(dtype, pl.Datetime):
-        time = raw.dt.cast_time_unit("us")
-        time = localize(time, target.zone) if dtype.time_zone is None else time.dt.convert_time_zone("UTC")
-        understood = given
-    elif dtype == pl.Date:
-        time, understood = localize(raw.cast(pl.Datetime("us")), target.zone), given
-    elif dtype.is_numeric() and epoch:
-        assert target.format is not None
-        time = let(from_epoch(raw.cast(pl.Float64), target.format))
-        understood = time.is_not_null()
-    elif dtype.is_numeric():
-        return f"a column of type {dtype} is a time only with a format: epoch_s or epoch_ms"
-    else:
-        return f"a column of type {dtype} can't be a time"
-    time, understood = let(time), let(understood)
-    year = time.dt.year()
-    problems = [
-        ("not_a_time", given & ~understood),
-        (
-            "time_without_zone" if target.zone.name is None else "ambiguous_time",
-            given & understood & time.is_null(),
-        ),
-        ("time_out_of_range", (year < 1) | (year > 9999)),
-    ]
+    times = _times(raw, dtype, target, let)
+    if isinstance(times, str):
+        return times
+    given = _filled(raw) if dtype == pl.String else raw.is_not_null()
     if target.kind == "date":
-        return _date(raw, dtype, target, time, given, understood, let)
+        # The calendar day as it is written: a day needs no zone, and none may shift it.
+        text = let(times.local.dt.strftime("%Y-%m-%d"))
+        return Converted(text, pl.String(), [("not_a_time", given & text.is_null()), _far(times.local)])
+    time = let(times.time)
+    unplaced = times.local.is_not_null() & time.is_null()
+    no_zone = "time_without_zone" if target.zone.name is None else "ambiguous_time"
+    problems = [("not_a_time", given & times.local.is_null()), (no_zone, unplaced), _far(time)]
     return Converted(time, UTC, problems)
 
 
-def _date(
-    raw: pl.Expr,
-    dtype: pl.DataType,
-    target: Target,
-    time: pl.Expr,
-    given: pl.Expr,
-    understood: pl.Expr,
-    let: Let,
-) -> Converted:
-    """The calendar day as it is written: a day needs no zone, and none may shift it."""
-    if dtype == pl.String and target.format not in ("epoch_s", "epoch_ms"):
-        naive = Zone("UTC")
-        local = (from_format(raw, target.format, naive, let) if target.format else from_iso(raw, naive, let))[
-            0
-        ]
-    elif dtype == pl.Date or (isinstance(dtype, pl.Datetime) and dtype.time_zone is None):
-        local = raw
-    else:
-        local = time.dt.convert_time_zone(target.zone.name or "UTC")
-    text = let(local.dt.strftime("%Y-%m-%d"))
-    return Converted(text, pl.String(), [("not_a_time", given & (~understood | text.is_null()))])
+def _far(time: pl.Expr) -> tuple[str, pl.Expr]:
+    return "time_out_of_range", ~time.dt.year().is_between(1, 9999)
 
 
-def _json(raw: pl.Expr, dtype: pl.DataType, let: Let) -> Converted | str:
-    if dtype != pl.String:
-        return Converted(as_json(raw, dtype, let), pl.String(), json=True)
-    value = let(raw.map_batches(_compact, return_dtype=pl.String))
-    return Converted(value, pl.String(), [("not_json_value", _filled(raw) & value.is_null())], json=True)
+def _times(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Times | str:
+    epoch = target.format if target.format in ("epoch_s", "epoch_ms") else None
+    zone = target.zone
+    if dtype == pl.String and not epoch:
+        return from_format(raw, target.format, zone, let) if target.format else from_iso(raw, zone, let)
+    if epoch and (dtype == pl.String or dtype.is_numeric()):
+        number = parse_number(raw, target.numerals) if dtype == pl.String else raw.cast(pl.Float64)
+        return Times.of_utc(let(from_epoch(number, epoch)), zone)
+    if isinstance(dtype, pl.Datetime):
+        time = raw.dt.cast_time_unit("us")
+        return Times(localize(time, zone), time) if dtype.time_zone is None else Times.of_utc(time, zone)
+    if dtype == pl.Date:
+        midnight = raw.cast(pl.Datetime("us"))
+        return Times(localize(midnight, zone), midnight)
+    if dtype.is_numeric():
+        return f"a column of type {dtype} is a time only with a format: epoch_s or epoch_ms"
+    return f"a column of type {dtype} can't be a time"
 
 
-def _compact(series: pl.Series) -> pl.Series:
-    """Each text as compact JSON; null where it is none, or would not survive (NaN, a lone surrogate)."""
-    return pl.Series(
-        series.name, [None if text is None else _compact_one(text) for text in series], dtype=pl.String
+def _json(raw: pl.Expr, let: Let) -> Converted:
+    """A text that is JSON, written compactly. No JSON begins with an exclamation mark: it leads a problem's code."""
+    found = let(raw.map_batches(_compact, return_dtype=pl.String))
+    wrong = let(found.str.starts_with("!"))
+    codes = ("not_json_value", "integer_too_large")
+    return Converted(
+        let(pl.when(~wrong).then(found)), pl.String(), [(code, found == f"!{code}") for code in codes], json=True
     )
 
 
-def _compact_one(text: str) -> str | None:
+def _compact(series: pl.Series) -> pl.Series:
+    texts = [None if text is None or not text.strip() else _compact_one(text) for text in series.to_list()]
+    return pl.Series(series.name, texts, dtype=pl.String)
+
+
+def _compact_one(text: str) -> str:
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object, parse_int=_small)
         compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         compact.encode()
+    except _JsonProblem as problem:
+        return f"!{problem}"
     except (ValueError, RecursionError):
-        return None
+        # Also a number that is infinite as a double, and half of a surrogate pair.
+        return "!not_json_value"
     return compact
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)
+class _JsonProblem(Exception):
+    """JSON that would not survive; the text is the problem's code."""
+
+
+def _refuse(_: str) -> None:
+    raise _JsonProblem("not_json_value")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        # One of two values under one key would be lost.
+        raise _JsonProblem("not_json_value")
+    return found
+
+
+def _small(digits: str) -> int:
+    number = int(digits)
+    if abs(number) > api.SAFE_INTEGER:
+        raise _JsonProblem("integer_too_large")
+    return number
 
 
 def _filled(raw: pl.Expr) -> pl.Expr:

@@ -14,14 +14,15 @@ class Layers:
     Polars would find common parts by itself, but for Python functions and across `when` branches it does not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self._name = name
         self._layers: list[list[pl.Expr]] = []
         self._depth: dict[str, int] = {}
 
     def let(self, expression: pl.Expr) -> pl.Expr:
         """Compute the expression in its own column; what is given back names that column."""
         depth = 1 + max((self._depth.get(name, -1) for name in expression.meta.root_names()), default=-1)
-        name = f":{len(self._depth)}"
+        name = f":{self._name}{len(self._depth)}"
         while len(self._layers) <= depth:
             self._layers.append([])
         self._layers[depth].append(expression.alias(name))

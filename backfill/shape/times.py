@@ -9,23 +9,27 @@ import polars as pl
 
 from backfill.shape.texts import Let
 
-__all__ = ["Zone", "from_epoch", "from_format", "from_iso", "localize"]
+__all__ = ["Times", "Zone", "from_epoch", "from_format", "from_iso", "localize"]
 
 Ambiguous = Literal["reject", "earliest", "latest"]
 
-# Without a declared format: ISO 8601 and what databases make of it. A day or month first is for the user to
-# say.
+# Without a declared format: ISO 8601 and what databases make of it. A day or month first is for the user to say.
+# The most frequent come first, as each is tried on what the ones before did not read; %.f costs four times as much.
 LOCAL_FORMATS = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%d %H:%M",
     "%Y-%m-%dT%H:%M",
     "%Y-%m-%d",
 )
-ZONED = r"[ZzTtCc]$|[0-9] ?[+-][0-9]{2}:?(?:[0-9]{2})?$"
-ZONE = r"(?i)(Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)$"
-OFFSET = r"^[+-]([0-9]{2}):?([0-9]{2})?$"
+ZONE = r"(?i)[0-9] ?(Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)$"
+OFFSET = r"^([+-])([0-9]{2}):?([0-9]{2})?$"
 DATE_LENGTH = 10
+# The directives that tell a time of day; without one, Polars reads a date only.
+CLOCKS = ("%H", "%I", "%T", "%R", "%c", "%X", "%s", "%k", "%l", "%r")
+NAIVE, UTC = pl.Datetime("us"), pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,25 @@ class Zone:
 
     name: str | None
     ambiguous: Ambiguous = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """`time` in UTC and `local` as it is written, without its zone, both Datetime in µs.
+
+    `local` is null for what is no time; `time` also for what has no zone, or is skipped or repeated by clocks.
+    """
+
+    time: pl.Expr
+    local: pl.Expr
+
+    @classmethod
+    def of_utc(cls, time: pl.Expr, zone: Zone) -> Times:
+        """A point in time, whose local time is that of `zone`."""
+        return cls(
+            time.dt.convert_time_zone("UTC"),
+            time.dt.convert_time_zone(zone.name or "UTC").dt.replace_time_zone(None),
+        )
 
 
 def localize(local: pl.Expr, zone: Zone) -> pl.Expr:
@@ -62,58 +85,70 @@ def _utc(local: pl.Expr, name: str, ambiguous: Literal["earliest", "latest", "nu
     )
 
 
-def from_iso(text: pl.Expr, zone: Zone, let: Let) -> tuple[pl.Expr, pl.Expr]:
-    """(the time in UTC, whether it was understood but for its zone) of ISO 8601 texts, with a zone or
-    without."""
-    text = let(text.str.strip_chars())
-    zoned = let((text.str.len_bytes() > DATE_LENGTH) & text.str.contains(ZONED))
-    # Most files have no zones: what only a zone needs is skipped where a whole chunk has none.
-    zone_part = let(pl.when(zoned).then(text).map_batches(_zone_part, return_dtype=pl.String))
-    body = let(pl.when(zoned).then(text.str.strip_suffix(zone_part).str.strip_chars_end()).otherwise(text))
-    local = let(
-        pl.coalesce(body.str.to_datetime(form, strict=False, time_unit="us") for form in LOCAL_FORMATS)
-    )
-    minutes = let(zone_part.map_batches(_offset, return_dtype=pl.Int32))
-    absolute = local.dt.replace_time_zone("UTC") - pl.duration(minutes=minutes)
-    return pl.when(zoned).then(absolute).otherwise(localize(local, zone)), local.is_not_null()
+def from_iso(text: pl.Expr, zone: Zone, let: Let) -> Times:
+    """The times in ISO 8601 texts, with a zone or without."""
+    dtype = pl.Struct({"time": UTC, "local": NAIVE})
+    read = let(text.map_batches(lambda texts: _iso(texts, zone), return_dtype=dtype))
+    return Times(read.struct.field("time"), read.struct.field("local"))
 
 
-def _zone_part(texts: pl.Series) -> pl.Series:
-    if texts.null_count() == len(texts):
-        return texts
-    return texts.str.extract(ZONE, 1)
+def _iso(texts: pl.Series, zone: Zone) -> pl.Series:
+    """Structs of time (UTC) and local (naive). Most files have one format: it is tried on all of a chunk first."""
+    # What is not in the first format is looked at again, with its zone.
+    local = _parsed(texts, LOCAL_FORMATS[0])
+    frame = pl.DataFrame({"local": local}).select("local", time=localize(pl.col("local"), zone))
+    rest = (local.is_null() & texts.is_not_null() & (texts != "")).fill_null(value=False)
+    if rest.any():
+        at = rest.arg_true()
+        read = _iso_rest(texts.gather(at), zone)
+        frame = frame.with_columns(column.scatter(at, read[column.name]) for column in frame.get_columns())
+    return frame.select(pl.struct("time", "local").alias(texts.name)).to_series()
 
 
-def _offset(zones: pl.Series) -> pl.Series:
-    """Minutes east of UTC."""
-    if zones.null_count() == len(zones):
-        return pl.Series(zones.name, [None] * len(zones), dtype=pl.Int32)
-    sign = pl.when(zones.str.starts_with("-")).then(-1).otherwise(1)
-    hours = zones.str.extract(OFFSET, 1).cast(pl.Int32)
-    minutes = zones.str.extract(OFFSET, 2).cast(pl.Int32).fill_null(0)
-    return pl.select((sign * (hours * 60 + minutes).fill_null(0)).cast(pl.Int32)).to_series()
+def _iso_rest(texts: pl.Series, zone: Zone) -> pl.DataFrame:
+    text = texts.str.strip_chars()
+    marks = pl.select(pl.when(text.str.len_bytes() > DATE_LENGTH).then(text.str.extract(ZONE, 1))).to_series()
+    # Compared without case: a mark is cut off by its length.
+    body = pl.select(text.str.head(text.str.len_chars() - marks.str.len_chars().fill_null(0))).to_series()
+    local = _first_format(body.str.strip_chars_end())
+    frame = pl.DataFrame({"local": local, "mark": marks.rename("mark")})
+    hours, minutes = (pl.col("mark").str.extract(OFFSET, i).cast(pl.Int32).fill_null(0) for i in (2, 3))
+    sign = pl.when(pl.col("mark").str.starts_with("-")).then(-1).otherwise(1)
+    absolute = pl.col("local").dt.replace_time_zone("UTC") - pl.duration(minutes=sign * (hours * 60 + minutes))
+    placed = pl.when(pl.col("mark").is_not_null()).then(absolute).otherwise(localize(pl.col("local"), zone))
+    return frame.select("local", time=placed)
 
 
-def from_format(text: pl.Expr, form: str, zone: Zone, let: Let) -> tuple[pl.Expr, pl.Expr]:
-    """(the time in UTC, whether it was understood but for its zone) of texts in a declared strptime
-    format."""
+def _first_format(texts: pl.Series) -> pl.Series:
+    """Each text by the first format that it has."""
+    local = pl.Series("local", [None] * len(texts), dtype=NAIVE)
+    for form in LOCAL_FORMATS:
+        at = local.is_null().arg_true()
+        if not len(at):
+            break
+        local = local.scatter(at, _parsed(texts.gather(at), form))
+    return local
+
+
+def _parsed(texts: pl.Series, form: str) -> pl.Series:
+    return texts.str.strptime(NAIVE, form, strict=False, cache=False)
+
+
+def from_format(text: pl.Expr, form: str, zone: Zone, let: Let) -> Times:
+    """The times in texts of a declared strptime format."""
     text = text.str.strip_chars()
     plain = form.replace("%%", "")
     if any(directive in plain for directive in ("%z", "%:z", "%#z", "%+")):
         # %#z is %z that takes Z and a bare hour too.
-        parsed = let(
-            text.str.to_datetime(
-                form.replace("%:z", "%#z").replace("%z", "%#z"), strict=False, time_unit="us"
-            )
-        )
-        return parsed.dt.convert_time_zone("UTC"), parsed.is_not_null()
-    if any(directive in plain for directive in ("%H", "%I", "%T", "%R", "%c", "%X", "%s", "%k", "%l", "%r")):
+        loose = form.replace("%:z", "%#z").replace("%z", "%#z")
+        return Times.of_utc(let(text.str.to_datetime(loose, strict=False, time_unit="us")), zone)
+    if any(directive in plain for directive in CLOCKS):
         local = let(text.str.to_datetime(form, strict=False, time_unit="us"))
     else:
-        local = let(text.str.to_date(form, strict=False).cast(pl.Datetime("us")))
+        local = let(text.str.to_date(form, strict=False).cast(NAIVE))
     if "%s" in plain:
-        return local.dt.replace_time_zone("UTC"), local.is_not_null()
-    return localize(local, zone), local.is_not_null()
+        return Times.of_utc(local.dt.replace_time_zone("UTC"), zone)
+    return Times(localize(local, zone), local)
 
 
 def from_epoch(number: pl.Expr, unit: str) -> pl.Expr:

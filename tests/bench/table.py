@@ -57,12 +57,12 @@ def machine() -> str:
 
 def section_text(section: Section) -> str:
     """A section as a table. `times` is a line's rate over its base's."""
-    rows = [(section.title, *HEAD[1:])]
+    rows: list[tuple[str, ...]] = [(section.title, *HEAD[1:])]
     base = section.lines[0]
     for line in section.lines:
         base = line if line.base else base
         rows.append(_cells(line, base))
-    widths = [max(52, len(section.title) + 1), 10, 9, 12, 7, 12, 8]
+    widths = [62, 10, 9, 12, 7, 12, 8]
     texts = []
     for row in rows:
         cells = [

@@ -52,7 +52,7 @@ def test_a_file_that_changes_while_it_is_sent(shop, start, how):
         path.write_bytes(old.replace(b",n", b",N"))
     else:
         with path.open("r+b") as file:
-            file.truncate(2_000_000 if how == "cut" else None)
+            file.truncate(len(old) // 2 if how == "cut" else len(old))
             file.seek(0, 2)
             file.write(b"" if how == "cut" else b"40000,2024-01-01,x@example.com,1,n40000\n")
     done = finish(process, 65)
@@ -61,7 +61,8 @@ def test_a_file_that_changes_while_it_is_sent(shop, start, how):
     assert "orders.csv: changed while it was read" in done.err
     assert run.events["accepted"] == box.summary().stored
     # Nothing went out that had not been checked.
-    assert all(stored.event["data"]["Note"] == "n" + str(stored.unique_id)[6:] for stored in box.events())
+    wrong = [one.event for one in box.events() if one.event.get("data") != {"Note": f"n{str(one.unique_id)[6:]}"}]
+    assert wrong == []
 
     path.write_bytes(old)
     box.set_faults(type(box.faults)())

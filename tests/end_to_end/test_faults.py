@@ -10,7 +10,7 @@ from tests.end_to_end.support import STORE
 @pytest.mark.slow
 @pytest.mark.parametrize(("endpoint", "events"), [("bulk", 30_000), ("single", 400)])
 def test_two_percent_of_everything(shop, start, endpoint, events):
-    box = start("latency=15±15,reset=1%,reset_stored=1%,503=2%,429=2%,retry_after=0.2,seed=SEED")
+    box = start("latency=15±15,reset=1%,reset_stored=1%,503=2%,429=2%,retry_after=0.2,seed=58")
     shop.env["REDO_BASE_URL"] = box.base_url
     ids = shop.orders(events)
     shop.mapping(delivery={"endpoint": endpoint})

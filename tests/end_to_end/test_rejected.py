@@ -1,0 +1,189 @@
+"""Rows that can't be sent: named, kept as they were, and brought in once they are mended."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from tests.end_to_end.support import STORE, csv_text
+
+HEAD = ["order_id", "at", "email", "total", "note"]
+
+
+def order(number, note="x", **cells):
+    plain = {"order_id": number, "at": "2024-01-01", "email": f"c{number}@example.com", "total": "1.50", "note": note}
+    return [str(value) for value in (plain | cells).values()]
+
+
+def test_the_same_id_twice(shop, box):
+    """Across chunks, files and runs: alike is a duplicate, otherwise the later one is invalid and names the earlier."""
+    shop.orders(30_000, "a.csv")
+    shop.write("b.csv", csv_text([HEAD, order(30_000), order(5, "other"), order(30_000)]))
+    with (shop.folder / "a.csv").open("a") as file:
+        file.write("7,2024-01-08T10:00:07Z,c7@example.com,7.50,n7\n9,2024-01-08T10:00:07Z,c9@example.com,7.50,other\n")
+    shop.mapping(files=["a.csv", "b.csv"], delivery={"endpoint": "bulk"})
+    run = shop.deliver("--rate", "5000", status=3)
+    assert run.events == {"total": 30_005, "accepted": 30_001, "duplicate": 2, "invalid": 2}
+    assert run.summary["problems"] == {"id_conflict": 2}
+    first, second = shop.rejected(run.folder)
+    assert [first[key] for key in ("order_id", "note", "problem", "file", "row")] == [
+        "9", "other", "id_conflict", "a.csv", "30003",
+    ]  # fmt: skip
+    assert "a.csv:11" in first["detail"]
+    assert [second[key] for key in ("order_id", "note", "file", "row")] == ["5", "other", "b.csv", "3"]
+    assert "a.csv:7" in second["detail"]
+    assert box.summary().stored == 30_001
+    assert {one.event["data"]["Note"] for one in box.events(limit=10)} == {f"n{i}" for i in range(10)}
+
+    again = shop.deliver(status=3)
+    assert again.events == {"total": 30_005, "already_delivered": 30_001, "duplicate": 2, "invalid": 2}
+    assert again.summary["requests"] == 0
+    assert not again.lines("changed.ndjson")
+
+
+def test_groups_apart(shop, box):
+    rows = [("1", "a", "2"), ("1", "b", "1"), ("2", "c", "3"), ("1", "d", "9"), ("3", "e", "1")]
+    shop.write("lines.csv", csv_text([["order_id", "item", "qty"], *rows]))
+    event = {
+        "eventName": "Order Placed",
+        "uniqueId": "order:{order_id}",
+        "eventTimestamp": "2024-01-01T00:00:00Z",
+        "customer": {"email": "a@example.com"},
+        "data": {
+            "Items": {"sql": "SUM(TRY_CAST(qty AS INT))", "type": "integer"},
+            "$extra": {"Lines": {"collect": {"Title": "{item}"}}},
+        },
+    }
+    source = {"group_by": ["order_id"]}
+    shop.mapping(files="lines.csv", source=source, events=[event])
+    run = shop.deliver(status=3)
+    assert run.events == {"total": 4, "accepted": 2, "invalid": 2}
+    assert run.summary["problems"] == {"group_apart": 2}
+    rejected = shop.rejected(run.folder)
+    # All rows of the group, so that they can be put together again.
+    assert [(row["item"], row["row"]) for row in rejected] == [("a", "2"), ("b", "3"), ("d", "5")]
+    assert "lines.csv:5" in rejected[0]["detail"]
+    assert "lines.csv:2" in rejected[-1]["detail"]
+    assert box.ids(STORE) == {"order:2", "order:3"}
+
+    # Put together as they stand in rejected.csv, they are what is missing.
+    shop.mapping("mend.yaml", str(run.folder / "rejected.csv"), source=source, events=[event])
+    assert shop.deliver(mapping="mend.yaml").events == {"total": 1, "accepted": 1}
+    (mended,) = box.events(after=2)
+    assert mended.event["data"] == {"Items": 12, "$extra": {"Lines": [{"Title": "a"}, {"Title": "b"}, {"Title": "d"}]}}
+
+    shop.mapping(files="lines.csv", source={"group_by": {"columns": ["order_id"], "adjacent": False}}, events=[event])
+    assert shop.deliver().events == {"total": 3, "already_delivered": 3}
+    assert not list(shop.state.glob("gather-*"))
+
+
+def test_several_events_a_row_and_filters(shop, box):
+    shop.write(
+        "orders.csv",
+        csv_text([
+            [*HEAD, "refunded"],
+            [*order(1), ""], [*order(2), "5"], [*order(3, "test"), "5"], [*order(4, email="nobody"), "5"],
+        ]),
+    )  # fmt: skip
+    placed = {
+        "eventName": "Order Placed", "uniqueId": "order:{order_id}", "eventTimestamp": "{at}",
+        "customer": {"email": "{email}"},
+    }  # fmt: skip
+    refunded = {**placed, "eventName": "Order Refunded", "uniqueId": "refund:{order_id}", "where": "refunded IS NOT NULL"}
+    shop.mapping(source={"where": "note <> 'test'"}, events=[placed, refunded], delivery={"endpoint": "bulk"})
+    run = shop.deliver(status=3)
+    assert run.summary["rows"] == {"read": 4, "unreadable": 0, "filtered": 1, "mapped": 3}
+    assert run.events == {"total": 5, "accepted": 3, "invalid": 2}
+    assert run.summary["by_event_name"]["Order Refunded"]["accepted"] == 1
+    # One row, though it makes two events that can't be sent.
+    (row,) = shop.rejected(run.folder)
+    assert (row["order_id"], row["problem"], row["row"]) == ("4", "no_identifier", "5")
+    assert box.ids(STORE) == {"order:1", "order:2", "refund:2"}
+
+
+def test_unreadable_rows(shop, box):
+    text = csv_text([HEAD, order(1)]) + "2,2024-01-01\n" + csv_text([order(3), [*order(4), "more"], order(5)])
+    shop.write("orders.csv", text.encode() + b"6,2024-01-01,c6@example.com,1.50,\xff\xfe\n")
+    shop.mapping()
+    run = shop.deliver(status=3)
+    assert run.summary["rows"] == {"read": 6, "unreadable": 3, "filtered": 0, "mapped": 3}
+    assert run.events == {"total": 3, "accepted": 3}
+    assert run.summary["problems"] == {"ragged": 2, "undecodable": 1}
+    rejected = shop.rejected(run.folder)
+    assert [(row["problem"], row["file"], row["row"]) for row in rejected] == [
+        ("ragged", "orders.csv", "3"),
+        ("ragged", "orders.csv", "5"),
+        ("undecodable", "orders.csv", "7"),
+    ]
+    assert "2,2024-01-01" in rejected[0]["detail"]
+    assert box.ids(STORE) == {"order:1", "order:3", "order:5"}
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1", "''+x", "it's", '=HYPERLINK("http://x","y")']
+
+
+def test_mending_brings_exactly_what_is_missing(shop, box):
+    """Cells that a spreadsheet would run are inert in rejected.csv, and are themselves again when it comes back."""
+    good = [order(i) for i in range(100)]
+    bad = [order(100 + i, formula, total="N/A") for i, formula in enumerate(FORMULAS)]
+    shop.write("orders.csv", csv_text([HEAD, *good[:50], *bad, *good[50:]]))
+    shop.mapping(delivery={"endpoint": "bulk"})
+    run = shop.deliver(status=3)
+    assert run.events == {"total": 110, "accepted": 100, "invalid": 10}
+    rejected = shop.rejected(run.folder)
+    assert list(rejected[0]) == [*HEAD, "problem", "detail", "file", "row"]
+    for row, formula in zip(rejected, FORMULAS, strict=True):
+        assert row["note"].lstrip("'") == formula.lstrip("'")
+        for cell in row.values():
+            assert cell[:1] not in {"=", "+", "-", "@", "\t", "\r"}
+        assert row["problem"] == "not_a_number"
+        assert "N/A" in row["detail"]
+    assert [row["row"] for row in rejected[:2]] == ["52", "53"]
+
+    # As it is, nothing of it can be sent either.
+    shop.mapping("mend.yaml", str(run.folder / "rejected.csv"), delivery={"endpoint": "bulk"})
+    assert shop.deliver(mapping="mend.yaml", status=3).events == {"total": 10, "invalid": 10}
+
+    mended = [{**row, "total": "1.50"} for row in rejected]
+    with (run.folder / "rejected.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rejected[0]))
+        writer.writeheader()
+        writer.writerows(mended)
+    again = shop.deliver(mapping="mend.yaml")
+    assert again.events == {"total": 10, "accepted": 10}
+    assert box.ids(STORE) == {f"order:{i}" for i in range(110)}
+    notes = {one.unique_id: one.event["data"]["Note"] for one in box.events(after=100)}
+    assert notes == {f"order:{100 + i}": formula for i, formula in enumerate(FORMULAS)}
+
+    # The export, mended too, makes the very same events.
+    whole = [*good[:50], *([*row[:3], "1.50", row[4]] for row in bad), *good[50:]]
+    shop.write("orders.csv", csv_text([HEAD, *whole]))
+    assert shop.deliver().events == {"total": 110, "already_delivered": 110}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "ndjson"])
+def test_rejected_rows_of_typed_files_come_back(shop, box, kind):
+    import polars as pl
+
+    frame = pl.DataFrame({
+        "order_id": ["1", "2", "3"],
+        "at": ["2024-01-01", "never", "2024-01-03"],
+        "email": ["a@example.com"] * 3,
+        "total": [1.5, -2.5, 3.0],
+        "note": ["x", "-y", None],
+    })  # fmt: skip
+    path = shop.folder / f"orders.{kind}"
+    frame.write_parquet(path) if kind == "parquet" else frame.write_ndjson(path)
+    shop.mapping(files=path.name)
+    run = shop.deliver(status=3)
+    assert run.events == {"total": 3, "accepted": 2, "invalid": 1}
+    (row,) = shop.rejected(run.folder)
+    assert row["row"] == "2"
+    assert (row["total"], row["note"]) == ("-2.5", "'-y")
+    text = (run.folder / "rejected.csv").read_text().replace("never,", "2024-01-02,", 1)
+    (run.folder / "rejected.csv").write_text(text)
+    shop.mapping("mend.yaml", str(run.folder / "rejected.csv"))
+    assert shop.deliver(mapping="mend.yaml").events == {"total": 1, "accepted": 1}
+    (last,) = box.events(after=2)
+    assert (last.event["value"], last.event["data"]) == (-2.5, {"Note": "-y"})

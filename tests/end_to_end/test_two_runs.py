@@ -1,0 +1,53 @@
+"""Two at once: the second run is turned away and told by whom; who only looks is answered."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+from tests.end_to_end.support import STORE, eventually, finish
+
+
+def test_a_second_run_is_turned_away_and_who_looks_is_answered(shop, start):
+    box = start("latency=50")
+    shop.env["REDO_BASE_URL"] = box.base_url
+    ids = shop.orders(2_000)
+    shop.mapping()
+    shop.orders(3, "few.csv", 5_000)
+    shop.mapping("few.yaml", "few.csv", delivery={"endpoint": "bulk"})
+    assert "run" in shop.do("report", "orders.yaml", status=2).err
+    before = shop.deliver(mapping="few.yaml")
+
+    process = shop.start("run", "orders.yaml", "--concurrency", "2", "--rate", "5000")
+    eventually(lambda: box.summary().requests > 20, "some requests")
+    began = time.monotonic()
+    second = shop.do("run", "few.yaml", status=11)
+    # A process takes most of a second to start; it is told at once, and not when the first run ends.
+    assert time.monotonic() - began < 10
+    assert f"process {process.pid} " in second.err
+    assert second.out == ""
+
+    told = json.loads(shop.do("status", "orders.yaml", "--json").out)
+    assert told["runs"][0]["state"].startswith(f"running as process {process.pid} on ")
+    assert 0 < told["runs"][0]["accepted"] < 2_000
+    assert told["stores"][0]["accepted"]["Order Placed"] == told["runs"][0]["accepted"] + 3
+    assert f"running as process {process.pid}" in shop.do("status", "orders.yaml").out
+    assert shop.do("report", "orders.yaml").out.strip() == str(before.folder / "report.html")
+    assert "2,000" in shop.do("check", "orders.yaml").out
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    finish(process, 143)
+
+    assert shop.deliver("--endpoint", "bulk").summary["events"]["pending"] == 0
+    assert box.ids(STORE) == ids | {f"order:{i}" for i in range(5_000, 5_003)}
+    assert box.summary().duplicates == 0
+
+
+def test_the_last_report_is_the_last(shop):
+    """Also when runs follow one another within a second."""
+    shop.orders(3)
+    shop.mapping(delivery={"endpoint": "bulk"})
+    for _ in range(4):
+        run = shop.deliver()
+        assert shop.do("report", "orders.yaml").out.strip() == str(run.folder / "report.html")
