@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     with _observer(as_json=as_json, quiet=quiet) as observer:
         planned, found, settings = runs.check(mapping, _flags(options), observer)
         if not as_json:
-            click.echo(check_text(planned, found, settings))
+            _show(check_text(planned, found, settings))
     return 3 if found.rejected else 0
 
 
@@ -89,7 +90,7 @@ def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
 
     shown = 0
     for text in previews(mapping, count, row=row, curl=curl):
-        click.echo(text)
+        _show(text)
         shown += 1
     if not shown:
         raise UsageError("no event to show", hint="`backfill check` tells what becomes of the rows")
@@ -135,7 +136,7 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
                   ("report.html", *result.extras)]  # fmt: skip
-        click.echo(result_text(result.summary, *runs.describe(result.status, result.summary), places))
+        _show(result_text(result.summary, *runs.describe(result.status, result.summary), places))
     if result.error is not None:
         _tell(result.error)
     return result.status
@@ -150,7 +151,7 @@ def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
     """Show what the ledger knows; may be asked while a run goes on."""
     from backfill.status import status as told
 
-    click.echo(told(mapping, _flags(options), as_json=as_json))
+    _show(told(mapping, _flags(options), as_json=as_json))
     return 0
 
 
@@ -164,7 +165,7 @@ def report(mapping: Path | None, *, show: bool, **options: Any) -> int:
     from backfill.status import last_report
 
     path = last_report(mapping, _flags(options))
-    click.echo(path)
+    _show(str(path))
     if show:
         click.launch(str(path))
     return 0
@@ -177,7 +178,7 @@ def schema() -> int:
 
     from backfill.mapping import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    _show(json.dumps(json_schema(), indent=2, ensure_ascii=False))
     return 0
 
 
@@ -201,8 +202,8 @@ def sandbox(*, host: str, port: int, database: Path | None, faults: str, rate: f
     options = Options(host=host, port=port, database=database, faults=chosen, rate=rate or None, bulk_body=bulk_body)
 
     def started(base_url: str) -> None:
-        click.echo(f"base URL: {base_url}")
-        click.echo(f"page:     {base_url.rpartition('/')[0]}/")
+        _show(f"base URL: {base_url}")
+        _show(f"page:     {base_url.rpartition('/')[0]}/")
         click.echo("stop it with Ctrl-C", err=True)
 
     async def until_stopped() -> None:
@@ -242,20 +243,48 @@ def _observer(*, as_json: bool, quiet: bool) -> Plain:
     return Asking()
 
 
+def _show(text: str) -> None:
+    """A result on stdout. That nobody reads it changes nothing about how the command ends."""
+    with suppress(OSError):
+        click.echo(text)
+
+
 def _tell(error: BackfillError) -> None:
     """One red line (a line for each problem of a mapping), and what to do."""
     from backfill.printable import printable
 
     text = printable(error.message) + (f"\n{printable(error.hint)}" if error.hint else "")
-    try:
+    # When nobody reads stderr, the exit status still tells.
+    with suppress(OSError, ValueError):
         click.secho(text, fg="red" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else None, err=True)
-    except (OSError, ValueError):
-        pass  # nobody reads stderr; the exit status still tells
 
 
 def main() -> None:
     """The entry point: one place turns an error into a line and an exit status."""
-    sys.exit(guarded(lambda: backfill.main(standalone_mode=False), debug="--debug" in sys.argv[1:]))
+    _open_streams()
+    status = guarded(lambda: backfill.main(standalone_mode=False), debug="--debug" in sys.argv[1:])
+    _flush_streams()
+    sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Streams that were closed lead nowhere from now on; their numbers must not become those of the ledger's files."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")
+
+
+def _flush_streams() -> None:
+    """What can't be written goes nowhere: still there at the end, it would make the exit status 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> int:
@@ -280,9 +309,6 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> int:
         return _failed(InterruptedRun("interrupted", signal=signal.SIGINT, hint="run the same command again"), debug)
     except BackfillError as error:
         return _failed(error, debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001 (the last place: no traceback reaches a user unasked)
         return _failed(_bug(error), debug, error)
 

@@ -89,7 +89,8 @@ def _time_lines(ready: int, settings: Settings | None) -> Iterator[str]:
 
     rate = settings.rate if settings else 95.0
     single, bulk = ready / rate, -(-ready // api.BULK_EVENTS) / rate
-    yield f"To send {plural(ready, 'event')} at {rate:g} requests/s: {duration(single)} one by one, {duration(bulk)} in bulk"
+    took = f"{duration(single)} one by one, {duration(bulk)} in bulk"
+    yield f"To send {plural(ready, 'event')} at {rate:g} requests/s: {took}"
 
 
 def result_text(summary: dict[str, Any], outcome: str, todo: str, places: list[str]) -> str:

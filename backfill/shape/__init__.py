@@ -1,5 +1,6 @@
 """Rows → events: a mapping is compiled once to Polars expressions, which make the JSON of each row's
-events."""
+events.
+"""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ LOCAL_PART = r"^[^@]{1,64}@"
 
 # The North American plan: area and exchange codes begin with 2 to 9, area codes have no 9 in the middle.
 NANP = (
-    r"^\s*(?:\+?1)?[\s().\-\u00a0]*([2-9][0-8][0-9])[\s().\-\u00a0]*"
-    r"([2-9][0-9]{2})[\s().\-\u00a0]*([0-9]{4})\s*$"
+    r"^\s*(?:(?<plus>\+)?1)?[\s().-]*(?<area>[2-9][0-8][0-9])[\s().-]*"
+    r"(?<exchange>[2-9][0-9]{2})[\s().-]*(?<line>[0-9]{4})\s*$"
 )
 NANP_REGIONS = frozenset({"US", "CA", "PR"})
 
@@ -43,25 +43,24 @@ def valid_phone(text: pl.Expr, region: str | None, let: Let) -> pl.Expr:
     North American numbers, most of what is read, go by their structure in Polars (100 ns); all others through
     libphonenumber (40 µs), each distinct one once.
     """
-    digits = let(text.str.replace_all(PUNCTUATION, ""))
-    plus = digits.str.starts_with("+")
-    american = digits.str.starts_with("+1") | (~plus if region in NANP_REGIONS else pl.lit(False))
-    fast = let(pl.concat_str([pl.lit("+1"), digits.str.extract(NANP, 1)]))
-    # Letters (an extension, a name for digits) and national prefixes are libphonenumber's business, so that a
-    # number which fails here is asked there.
-    rest = pl.when(~american | (fast.is_null() & text.str.contains(r"[A-Za-z/;#*]|^\s*(?:\+|00|011)"))).then(
-        text
-    )
+    parts = let(text.str.extract_groups(NANP))
+    fast = let(pl.concat_str([pl.lit("+1"), *(parts.struct.field(part) for part in ("area", "exchange", "line"))]))
+    if region in NANP_REGIONS:
+        # Letters (an extension, a name for digits), a plus inside and prefixes for abroad are libphonenumber's
+        # business; what else fails here would fail there.
+        rest = pl.when(fast.is_null() & text.str.contains(r"[A-Za-z/;#*+]|^\s*0(?:0|11)")).then(text)
+    else:
+        abroad = parts.struct.field("plus").fill_null("") != "+"
+        rest = pl.when(abroad).then(text)
+        fast = pl.when(~abroad).then(fast)
     slow = rest.map_batches(lambda series: _parse_all(series, region), return_dtype=pl.String)
-    return pl.when(american & fast.is_not_null()).then(fast).otherwise(slow)
+    return pl.coalesce(fast, slow)
 
 
 def _parse_all(series: pl.Series, region: str | None) -> pl.Series:
     if series.null_count() == len(series):
         return pl.Series(series.name, [None] * len(series), dtype=pl.String)
-    return pl.Series(
-        series.name, [None if text is None else _parse(text, region) for text in series], dtype=pl.String
-    )
+    return pl.Series(series.name, [None if text is None else _parse(text, region) for text in series], dtype=pl.String)
 
 
 @lru_cache(maxsize=100_000)

@@ -203,9 +203,7 @@ def _boolean(raw: pl.Expr, dtype: pl.DataType, let: Let) -> Converted | str:
         return f"a column of type {dtype} can't be a boolean"
     text = let(as_text(raw, dtype).str.strip_chars().str.to_lowercase())
     value = let(pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False))
-    return Converted(
-        value, pl.Boolean(), [("not_a_boolean", text.is_not_null() & (text != "") & value.is_null())]
-    )
+    return Converted(value, pl.Boolean(), [("not_a_boolean", text.is_not_null() & (text != "") & value.is_null())])
 
 
 def _time(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:

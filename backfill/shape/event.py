@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
@@ -13,7 +14,7 @@ from backfill.errors import MappingProblem
 from backfill.identity import canonical, sha256_digits
 from backfill.mapping import Event, HashId, Mapping, Node, Path, Value
 from backfill.shape.columns import Columns
-from backfill.shape.convert import Target
+from backfill.shape.convert import UTC, Target
 from backfill.shape.layers import Layers
 from backfill.shape.leaf import Check, Leaf, Leaves, label
 from backfill.shape.sql import SqlError, read_sql, type_of
@@ -59,7 +60,8 @@ def compile_event(
     """
     event = mapping.events[index]
     at: Path = ("events", index)
-    leaves = Leaves(mapping, columns, aggregated=aggregated, checks=list(group_checks))
+    leaves = Leaves(mapping, columns, aggregated=aggregated, checks=list(group_checks), latest=now)
+    let = leaves.layers.let
     where = compile_where(leaves, (*at, "where"), event.where)
     name = leaves.leaf((*at, "eventName"), event.eventName, Target("string"))
     time = leaves.leaf((*at, "eventTimestamp"), event.eventTimestamp, Target("time"))
@@ -68,99 +70,107 @@ def compile_event(
     currency = _optional(leaves, (*at, "valueCurrency"), event.valueCurrency, "currency")
     data = _data(leaves, event, at)
     identity = _identity(leaves, event, at, hashed)
-
-    no_text = pl.lit("")
-    stamp = as_text(time.value, time.dtype)
-    leaves.check("missing_name", "eventName", _empty(name) & ~_failed(leaves, "eventName"), no_text)
-    missing_time = time.value.is_null() & ~_failed(leaves, "eventTimestamp")
-    leaves.check("missing_time", "eventTimestamp", missing_time, no_text)
-    leaves.check("time_in_future", "eventTimestamp", time.value > pl.lit(now), stamp)
+    _check_event(leaves, event, name, time, identity)
     if value is not None:
-        lacks = value.value.is_not_null() & (currency.value.is_null() if currency else pl.lit(True))
-        leaves.check("value_without_currency", "value", lacks, value.json, "notice")
-    leaves.check("missing_id", "uniqueId", identity.is_null(), no_text)
-    if not isinstance(event.uniqueId, HashId):
-        leaves.check("id_too_long", "uniqueId", identity.str.len_chars() > api.UNIQUE_ID_CHARACTERS, identity)
-
-    head = pl.concat_str([pl.lit('{"eventName":'), name.json])
-    members = [("eventTimestamp", time.json)]
-    members += [(key, leaf.json) for key, leaf in (("value", value), ("valueCurrency", currency)) if leaf]
+        lacks = value.value.is_not_null() & (currency.value.is_null() if currency else pl.lit(value=True))
+        leaves.check("value_without_currency", "value", lacks, as_text(value.value, value.dtype), "notice")
+    members: list[tuple[str, Leaf]] = [("eventTimestamp", time)]
+    members += [(key, leaf) for key, leaf in (("value", value), ("valueCurrency", currency)) if leaf]
     members += [("customer", customer), ("data", data)]
-    rest = json_object(members, leaves.layers.let).str.strip_prefix("{")
-    tail = leaves.layers.let(pl.concat_str([pl.lit(","), rest]))
-    head = leaves.layers.let(head)
+    head = let(name.json('{"eventName":'))
+    tail = let(pl.concat_str([pl.lit(","), _object(leaves, members).value.str.strip_prefix("{")]))
     size = head.str.len_bytes() + tail.str.len_bytes() + (api.UNIQUE_ID_CHARACTERS * 6 + 20)
     leaves.check("event_too_large", "", size > api.EVENT_BYTES, size.cast(pl.String))
     plan = EventPlan(
-        index,
-        where,
-        leaves.numbers(),
-        leaves.layers,
-        name.value,
-        identity,
-        time.value,
-        head,
-        tail,
-        leaves.checks,
+        index, where, leaves.numbers(), leaves.layers, name.value, identity, time.value, head, tail, leaves.checks
     )
     return plan, leaves.problems
 
 
+def _check_event(leaves: Leaves, event: Event, name: Leaf, time: Leaf, identity: pl.Expr) -> None:
+    no_text = pl.lit("")
+    unnamed = name.value.is_null() | (name.value == "")
+    leaves.check("missing_name", "eventName", unnamed & ~_failed(leaves, "eventName"), no_text)
+    timeless = time.value.is_null() & ~_failed(leaves, "eventTimestamp")
+    leaves.check("missing_time", "eventTimestamp", timeless, no_text)
+    leaves.check("time_in_future", "eventTimestamp", time.value > pl.lit(leaves.latest), as_text(time.value, UTC))
+    unidentified = identity.is_null() & ~_failed(leaves, "uniqueId")
+    leaves.check("missing_id", "uniqueId", unidentified, no_text)
+    if not isinstance(event.uniqueId, HashId):
+        leaves.check("id_too_long", "uniqueId", identity.str.len_chars() > api.UNIQUE_ID_CHARACTERS, identity)
+
+
+def _object(leaves: Leaves, members: Sequence[tuple[str, Leaf]]) -> Leaf:
+    """A JSON object of the members that are not null; null when none is left."""
+    native = [(key, leaf.value) for key, leaf in members if leaf.native]
+    others = [(key, leaf.json) for key, leaf in members if not leaf.native]
+    let = leaves.layers.let
+    return Leaf(let(json_object(native, others, let)), pl.String(), is_json=True)
+
+
 def compile_where(leaves: Leaves, path: Path, where: str | None) -> pl.Expr | None:
-    """The rows for which the SQL holds; a row whose text is no number where one is wanted passes, for its
-    check."""
+    """The rows for which the SQL holds; a row whose text is no number where one is wanted passes, for its check."""
     if where is None:
         return None
     if path in leaves.aggregated:
-        return pl.col(leaves.aggregated[path]).fill_null(False)
+        column = leaves.aggregated[path]
+        if not _is_condition(leaves, path, leaves.columns.schema[column]):
+            return None
+        return pl.col(column).fill_null(value=False)
     sql = read_sql(where, leaves.columns, wants_number=False)
     try:
         dtype = type_of(sql, leaves.columns)
     except SqlError as error:
         leaves.problem(path, f"this SQL does not fit the columns: {error}", "CAST a text column first")
         return None
-    if dtype != pl.Boolean:
-        leaves.problem(
-            path, f"this SQL gives {dtype}, where true or false is needed", "compare it with something"
-        )
+    if not _is_condition(leaves, path, dtype):
         return None
-    holds = sql.expression().fill_null(False)
+    holds = sql.expression().fill_null(value=False)
     for name in sql.numbers:
+        number = leaves.number_column(path, name)
         text = pl.col(name)
-        holds |= text.is_not_null() & leaves.number_column(path, name).is_null()
+        holds |= text.is_not_null() & (text.str.strip_chars() != "") & number.is_null()
     return holds
+
+
+def _is_condition(leaves: Leaves, path: Path, dtype: pl.DataType) -> bool:
+    if dtype == pl.Boolean:
+        return True
+    leaves.problem(path, f"this SQL gives {dtype}, where true or false is needed", "compare it with something")
+    return False
 
 
 def _optional(leaves: Leaves, path: Path, value: Value | None, kind: str) -> Leaf | None:
     return None if value is None else leaves.leaf(path, value, Target(kind))
 
 
-def _customer(leaves: Leaves, event: Event, at: Path) -> pl.Expr:
+def _customer(leaves: Leaves, event: Event, at: Path) -> Leaf:
     kinds = {"email": "email", "phoneNumber": "phone"}
     path: Path = (*at, "customer")
-    members: list[tuple[str, pl.Expr]] = []
+    members: list[tuple[str, Leaf]] = []
     identifiers: list[pl.Expr] = []
     for key in api.CUSTOMER_TEXTS:
         leaf = _optional(leaves, (*path, key), getattr(event.customer, key), kinds.get(key, "string"))
         if leaf is None:
             continue
-        members.append((key, leaf.json))
+        if key == "id":
+            # An empty id names nobody.
+            leaf = replace(leaf, value=leaves.layers.let(pl.when(leaf.value != "").then(leaf.value)))
+        members.append((key, leaf))
         if key in api.IDENTIFIERS:
-            identifiers.append(leaf.value.is_null() | (leaf.value == ""))
+            identifiers.append(leaf.value.is_null())
     if identifiers:
         leaves.check("no_identifier", "customer", pl.all_horizontal(identifiers), pl.lit(""))
     members.append(("location", _location(leaves, event, path)))
     fields = [
-        (key, leaves.leaf((*path, "customFields", key), value, Target("own")).json)
-        for key, value in event.customer.customFields.items()
+        (key, leaves.leaf((*path, "customFields", key), value, Target("own")))
+        for key, value in sorted(event.customer.customFields.items())
     ]
-    members.append(
-        ("customFields", json_object(sorted(fields, key=lambda field: field[0]), leaves.layers.let))
-    )
-    return leaves.layers.let(json_object(members, leaves.layers.let))
+    members.append(("customFields", _object(leaves, fields)))
+    return _object(leaves, members)
 
 
-def _location(leaves: Leaves, event: Event, path: Path) -> pl.Expr:
+def _location(leaves: Leaves, event: Event, path: Path) -> Leaf:
     kinds = {"countryCode": "country", "ianaTimeZoneName": "time_zone"}
     members = []
     for key in (*api.LOCATION_TEXTS, *api.LOCATION_NUMBERS):
@@ -168,61 +178,55 @@ def _location(leaves: Leaves, event: Event, path: Path) -> pl.Expr:
         if value is not None:
             bound = api.LOCATION_NUMBERS.get(key)
             target = Target(kinds.get(key, "string") if bound is None else "number", bound=bound)
-            members.append((key, leaves.leaf((*path, "location", key), value, target).json))
-    return leaves.layers.let(json_object(members, leaves.layers.let))
+            members.append((key, leaves.leaf((*path, "location", key), value, target)))
+    return _object(leaves, members)
 
 
-def _data(leaves: Leaves, event: Event, at: Path) -> pl.Expr:
-    members: list[tuple[str, pl.Expr]] = []
-    # Keys in one order whatever the mapping's: moving a line in it must not make every delivered event
-    # 'changed'.
+def _data(leaves: Leaves, event: Event, at: Path) -> Leaf:
+    members: list[tuple[str, Leaf]] = []
+    # Keys in one order whatever the mapping's: moving a line in it must not make every delivered event 'changed'.
     for key, value in sorted(event.data.items()):
         path: Path = (*at, "data", key)
         leaf = leaves.leaf(path, value, Target("own"))
-        members.append((key, leaf.json))
-        if value.const is None and (leaf.dtype == pl.String or leaf.dtype.is_numeric()):
+        members.append((key, leaf))
+        if value.const is None and not leaf.is_json and (leaf.dtype == pl.String or leaf.dtype.is_numeric()):
             unset = leaf.value == ("" if leaf.dtype == pl.String else 0)
             leaves.check("unset", label(path), unset, as_text(leaf.value, leaf.dtype), "notice")
-    if len(members) > api.DATA_PROPERTIES - 1:
-        count = pl.sum_horizontal(text.is_not_null() for _, text in members)
-        leaves.check("too_many_properties", "data", count > api.DATA_PROPERTIES - 1, count.cast(pl.String))
+    most = api.DATA_PROPERTIES - bool(event.extra)
+    if len(members) > most:
+        count = pl.sum_horizontal(leaf.value.is_not_null() for _, leaf in members)
+        leaves.check("too_many_properties", "data", count > most, count.cast(pl.String))
     members.append(("$extra", extra(leaves, (*at, "data", "$extra"), event.extra)))
-    return leaves.layers.let(json_object(members, leaves.layers.let))
+    return _object(leaves, members)
 
 
-def extra(leaves: Leaves, path: Path, node: Node) -> pl.Expr:
-    """What `$extra` holds, as JSON text: values, objects, lists; null when nothing is left of it."""
+def extra(leaves: Leaves, path: Path, node: Node) -> Leaf:
+    """What `$extra` holds: values, objects, lists; null when nothing is left of it."""
     if isinstance(node, Value):
-        if path in leaves.aggregated:
-            return pl.col(leaves.aggregated[path])
+        if node.collect is not None:
+            return Leaf(pl.col(leaves.aggregated[path]), pl.String(), is_json=True)
         leaf = leaves.leaf(path, node, Target("own"))
-        json_text = leaves.layers.let(leaf.json)
-        long = (json_text.str.len_bytes() > api.TEXT_BYTES) & json_text.map_batches(
-            _has_long, return_dtype=pl.Boolean
-        )
-        leaves.check("text_too_long", label(path), long, json_text)
-        return json_text
+        if leaf.is_json:
+            long = leaf.value.map_batches(_has_long, return_dtype=pl.Boolean)
+            leaves.check("text_too_long", label(path), long, leaf.value)
+        return leaf
     if isinstance(node, list):
-        items = [extra(leaves, (*path, i), item).fill_null("null") for i, item in enumerate(node)]
-        return (
-            pl.concat_str([pl.lit("["), pl.concat_str(items, separator=","), pl.lit("]")])
-            if items
-            else pl.lit("[]")
+        items = [extra(leaves, (*path, i), item).json().fill_null("null") for i, item in enumerate(node)]
+        listed = (
+            pl.concat_str([pl.lit("["), pl.concat_str(items, separator=","), pl.lit("]")]) if items else pl.lit("[]")
         )
-    members = [(key, extra(leaves, (*path, key), item)) for key, item in sorted(node.items())]
-    return leaves.layers.let(json_object(members, leaves.layers.let))
+        return Leaf(listed, pl.String(), is_json=True)
+    return _object(leaves, [(key, extra(leaves, (*path, key), item)) for key, item in sorted(node.items())])
 
 
 def _has_long(texts: pl.Series) -> pl.Series:
+    """Whether a text in the JSON is too long; most are known to be short without reading them."""
+    long = texts.str.len_bytes() > api.TEXT_BYTES
+    if not long.any():
+        return long
+    pairs = zip(texts.to_list(), long.to_list(), strict=True)
     return pl.Series(
-        texts.name,
-        [
-            text is not None
-            and len(text) * 4 > api.TEXT_BYTES
-            and _longest(json.loads(text)) > api.TEXT_BYTES
-            for text in texts
-        ],
-        dtype=pl.Boolean,
+        texts.name, [bool(is_long) and _longest(json.loads(text)) > api.TEXT_BYTES for text, is_long in pairs]
     )
 
 
@@ -249,10 +253,6 @@ def _identity(leaves: Leaves, event: Event, at: Path, hashed: list[str]) -> pl.E
             texts.append((name, as_text(*found)))
     row = leaves.layers.let(canonical(texts))
     return leaves.layers.let(row.map_batches(sha256_digits, return_dtype=pl.String))
-
-
-def _empty(leaf: Leaf) -> pl.Expr:
-    return leaf.value.is_null() | (leaf.value == "")
 
 
 def _failed(leaves: Leaves, name: str) -> pl.Expr:

@@ -13,13 +13,14 @@ from backfill.shape.columns import Columns
 from backfill.shape.event import extra
 from backfill.shape.layers import Layers
 from backfill.shape.leaf import Check, Leaves
-from backfill.shape.sql import SqlError, read_sql, type_of
+from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
 from backfill.shape.texts import as_text
 
-__all__ = ["GROUP", "Grouping", "adjacent", "compile_grouping"]
+__all__ = ["GROUP", "KEY", "Grouping", "adjacent", "compile_grouping", "key_text"]
 
 GROUP = ":group"
 KEY = ":key"
+GROUPS = pl.Series([], dtype=pl.UInt32)
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Grouping:
     """How rows become groups. `aggregated` names the column that stands for a path's aggregate or collect."""
 
     keys: list[str]
+    adjacent: bool = True
     aggregated: dict[Path, str] = field(default_factory=dict)
     checks: dict[int, list[Check]] = field(default_factory=dict)
     schema: dict[str, pl.DataType] = field(default_factory=dict)
@@ -36,47 +38,64 @@ class Grouping:
 
     def apply(self, rows: pl.DataFrame, plain: list[str]) -> pl.DataFrame:
         """One row for each GROUP of `rows`: `plain` columns, aggregates, KEY, and FILE and ROW of its first
-        row."""
+        row.
+        """
         rows = self.layers.apply(rows.with_columns(self.numbers))
         first = [pl.col(name).drop_nulls().first() for name in plain]
         place = [pl.col(FILE).first(), pl.col(ROW).first(), pl.col(KEY).first()]
         return rows.group_by(GROUP, maintain_order=True).agg(*first, *self.aggregates, *place)
 
 
+def key_text(columns: Columns, keys: list[str]) -> pl.Expr:
+    """The canonical text of a row's group; null where one of its columns has no value."""
+    texts = [as_text(*found) for found in map(columns.find, keys) if found is not None]
+    parts = [
+        pl.when(text != "").then(pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text]))
+        for text in texts
+    ]
+    return pl.concat_str(parts)
+
+
 def adjacent(chunks: Iterable[Chunk], columns: Columns, keys: list[str]) -> Iterator[Chunk]:
-    """The chunks cut so that no group is in two of them; rows get GROUP (a number in the chunk) and KEY (a
-    text).
+    """The chunks cut so that no group is in two of them; rows get GROUP (a number in the chunk) and KEY (a text).
 
     The last group of each chunk waits for the next, because its rows may go on there.
     """
-    carried: pl.DataFrame | None = None
-    texts = []
-    for name in keys:
-        found = columns.find(name)
-        assert found is not None
-        texts.append(as_text(*found))
-    key = pl.concat_str(
-        [pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text]) for text in texts]
-    ).alias(KEY)
+    key = key_text(columns, keys).alias(KEY)
+    waiting: list[pl.DataFrame] = []
+    empty: pl.DataFrame | None = None
     for chunk in chunks:
-        if not chunk.frame.height:
-            yield chunk
-            continue
         frame = chunk.frame.with_columns(key)
-        if carried is not None:
-            frame = pl.concat([carried.drop(GROUP), frame])
-        frame = frame.with_columns(pl.col(KEY).rle_id().alias(GROUP))
-        last = frame[GROUP][-1]
-        carried = frame.filter(pl.col(GROUP) == last)
-        yield Chunk(frame.filter(pl.col(GROUP) != last), chunk.unreadable)
-    if carried is not None:
-        yield Chunk(carried)
+        empty = frame.clear().with_columns(GROUPS.alias(GROUP))
+        if not frame.height:
+            yield Chunk(empty, chunk.unreadable)
+            continue
+        if waiting and _goes_on(waiting[0][KEY][0], frame):
+            # A group of many chunks: put together once, when it ends.
+            waiting.append(frame)
+            yield Chunk(empty, chunk.unreadable)
+            continue
+        frame = pl.concat([*waiting, frame]).with_columns(pl.col(KEY).rle_id().alias(GROUP))
+        last = pl.col(GROUP) == frame[GROUP][-1]
+        waiting = [frame.filter(last).drop(GROUP)]
+        yield Chunk(frame.filter(~last), chunk.unreadable)
+    if waiting:
+        yield Chunk(pl.concat(waiting).with_columns(pl.col(KEY).rle_id().alias(GROUP)))
 
 
-def compile_grouping(mapping: Mapping, columns: Columns) -> tuple[Grouping, Leaves]:
-    """The grouping of a mapping with group_by, and the Leaves that hold what is wrong with it."""
-    assert mapping.source.group_by is not None
-    grouping = Grouping(list(mapping.source.group_by.columns))
+def _goes_on(key: str | None, frame: pl.DataFrame) -> bool:
+    """Whether all rows are of this group."""
+    return bool(frame.select(pl.col(KEY).eq_missing(pl.lit(key, dtype=pl.String)).all()).item())
+
+
+def compile_grouping(mapping: Mapping, columns: Columns, row_checks: list[Check]) -> tuple[Grouping, Leaves]:
+    """The grouping of a mapping with group_by, and the Leaves that hold what is wrong with it.
+
+    `row_checks` are those of `source.where`: a row that fails one rejects its group.
+    """
+    group_by = mapping.source.group_by
+    grouping = Grouping(list(group_by.columns if group_by else ()), group_by is None or group_by.adjacent)
+    shared = [_lift(grouping, check) for check in row_checks]
     leaves = Leaves(mapping, columns)
     for name in grouping.keys:
         if columns.find(name) is None:
@@ -88,7 +107,7 @@ def compile_grouping(mapping: Mapping, columns: Columns) -> tuple[Grouping, Leav
                 _sql(grouping, leaves, path, value)
             elif value.collect is not None:
                 _collect(grouping, leaves, path, value.collect)
-        grouping.checks[index] = [_lift(grouping, check) for check in leaves.checks[first:]]
+        grouping.checks[index] = shared + [_lift(grouping, check) for check in leaves.checks[first:]]
         grouping.checks[index].append(
             Check("missing_group", "group_by", pl.col(KEY).is_null(), pl.lit(""), ", ".join(grouping.keys))
         )
@@ -99,17 +118,16 @@ def compile_grouping(mapping: Mapping, columns: Columns) -> tuple[Grouping, Leav
 
 def _sql(grouping: Grouping, leaves: Leaves, path: Path, value: Value | str) -> None:
     """Only aggregates are made here: other SQL is over the group's first values, as any plain column is."""
-    text = value if isinstance(value, str) else value.sql
-    assert text is not None
+    text = value if isinstance(value, str) else value.sql or ""
     number = isinstance(value, Value) and (value.type in ("number", "integer") or path[-1] == "value")
     sql = read_sql(text, leaves.columns, wants_number=number)
     if not sql.aggregate:
         return
     name = f":aggregate{len(grouping.aggregates)}"
     try:
-        dtype = type_of(sql, leaves.columns)
-        schema = {**leaves.columns.schema, **{f":number:{column}": pl.Float64() for column in sql.numbers}}
-        frame = pl.DataFrame(schema={**schema, GROUP: pl.UInt32()})
+        type_of(sql, leaves.columns)
+        numbers = {f"{NUMBER_PREFIX}{column}": pl.Float64() for column in sql.numbers}
+        frame = pl.DataFrame(schema={**leaves.columns.schema, **numbers, GROUP: pl.UInt32()})
         dtype = frame.group_by(GROUP).agg(sql.expression().alias(name)).schema[name]
     except (SqlError, pl.exceptions.PolarsError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -117,7 +135,7 @@ def _sql(grouping: Grouping, leaves: Leaves, path: Path, value: Value | str) -> 
         return
     if isinstance(dtype, pl.List):
         leaves.problem(
-            path, "this SQL gives a value for each row of the group", "put columns in an aggregate: FIRST(…)"
+            path, "this SQL gives a value for each row of the group", "put columns in an aggregate: FIRST(...)"
         )
         return
     for column in sql.numbers:
@@ -129,7 +147,7 @@ def _sql(grouping: Grouping, leaves: Leaves, path: Path, value: Value | str) -> 
 
 def _collect(grouping: Grouping, leaves: Leaves, path: Path, item: dict[str, Node]) -> None:
     name = f":aggregate{len(grouping.aggregates)}"
-    text = leaves.layers.let(extra(leaves, (*path, "collect"), item))
+    text = extra(leaves, (*path, "collect"), item).value
     listed = pl.concat_str([pl.lit("["), text.drop_nulls().str.join(","), pl.lit("]")])
     grouping.aggregates.append(pl.when(text.is_not_null().any()).then(listed).alias(name))
     grouping.aggregated[path] = name

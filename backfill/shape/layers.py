@@ -37,6 +37,4 @@ class Layers:
 
     def roots(self) -> set[str]:
         """The columns that the layers read."""
-        return {
-            name for layer in self._layers for expression in layer for name in expression.meta.root_names()
-        }
+        return {name for layer in self._layers for expression in layer for name in expression.meta.root_names()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
 import polars as pl
@@ -11,10 +12,10 @@ import polars as pl
 from backfill.errors import MappingProblem
 from backfill.mapping import Mapping, Path, Value, parse_template, suggest
 from backfill.shape.columns import Columns
-from backfill.shape.convert import Converted, Numerals, Target, convert, parse_number
+from backfill.shape.convert import Numerals, Target, convert, parse_number
 from backfill.shape.layers import Layers
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
-from backfill.shape.texts import as_json, as_text
+from backfill.shape.texts import as_json, as_text, faults, is_native
 from backfill.shape.times import Zone
 
 __all__ = ["Check", "Leaf", "Leaves"]
@@ -40,11 +41,22 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A compiled value: `value` of `dtype`, null where there is none; `json` is its JSON text."""
+    """A compiled value: `value` of `dtype`, null where there is none; `is_json` marks a text that is JSON already."""
 
     value: pl.Expr
     dtype: pl.DataType
-    json: pl.Expr
+    is_json: bool = False
+
+    @property
+    def native(self) -> bool:
+        """Whether Polars' own encoder writes it as it should be."""
+        return not self.is_json and is_native(self.dtype)
+
+    def json(self, before: str = "") -> pl.Expr:
+        """The JSON text with `before` in front of it; null stays null."""
+        if self.is_json:
+            return pl.concat_str([pl.lit(before), self.value]) if before else self.value
+        return as_json(self.value, self.dtype, before)
 
 
 @dataclass
@@ -52,7 +64,8 @@ class Leaves:
     """Compiles values against the export's columns; gathers layers, checks, and problems with the mapping
     itself.
 
-    `aggregated` holds, under group_by, what stands for an aggregate's SQL or a collect at a path.
+    `aggregated` holds, under group_by, what stands for an aggregate's SQL or a collect at a path; later than `latest`
+    no event can be.
     """
 
     mapping: Mapping
@@ -61,59 +74,55 @@ class Leaves:
     checks: list[Check] = field(default_factory=list)
     problems: list[MappingProblem] = field(default_factory=list)
     aggregated: dict[Path, str] = field(default_factory=dict)
+    latest: datetime = datetime.max
     _numbers: dict[str, pl.Expr] = field(default_factory=dict)
 
     def leaf(self, path: Path, value: Value, target: Target) -> Leaf:
         """Compile one value for a field. A problem with the mapping gives a leaf that is always null."""
         raw, dtype, column = self._raw(path, value, wants_number=target.kind in ("number", "integer"))
         shown = as_text(raw, dtype)
-        unmapped: pl.Expr | None = None
+        given, unmapped = raw.is_not_null() if dtype != pl.String else raw != "", None
         if value.map is not None:
             raw, dtype, unmapped = self._map(value, raw, dtype)
         target = self._options(value, target)
         done = convert(raw, dtype, target, self.layers.let)
         if isinstance(done, str):
             self.problem(path, done, "give another column, or convert it with sql:")
-            return self._nothing()
+            return Leaf(pl.lit(None, dtype=pl.String), pl.String())
         severity: Severity = "omit" if self._omits(value, target) else "reject"
+        bad = [self._check(path, code, wrong, shown, column, severity) for code, wrong in done.problems]
         result = self.layers.let(done.value)
-        bad = []
-        for code, wrong in done.problems:
-            bad.append(self._check(path, code, wrong, shown, column, severity))
-        if bad:
+        if bad and severity == "omit":
             # Some conversions notice what is wrong beside their value; a wrong value is no value.
             result = self.layers.let(pl.when(~pl.any_horizontal(bad)).then(result))
-        if unmapped is not None:
-            result = self._otherwise(path, value, target, result, unmapped, shown, column, severity)
-            missing = raw.is_null() & ~unmapped
-        else:
-            missing = _blank(raw, dtype)
+        leaf = Leaf(result, done.dtype, done.json)
+        if unmapped is not None and value.otherwise is not None:
+            leaf = self._instead((*path, "otherwise"), value.otherwise, target, leaf, unmapped)
+        elif unmapped is not None:
+            self._check(path, "not_in_map", unmapped, shown, column, severity)
+        missing = ~given.fill_null(value=False)
         if value.default is not None:
-            result = self._instead((*path, "default"), value.default, target, result, missing, done)
+            leaf = self._instead((*path, "default"), value.default, target, leaf, missing)
         if value.required:
-            self._check(path, "missing", result.is_null() & missing, shown, column, "reject")
-        return self._encode(done, result)
+            self._check(path, "missing", leaf.value.is_null() & missing, shown, column, "reject")
+        return leaf
 
     def problem(self, path: Path, message: str, hint: str = "") -> None:
         line, column = self.mapping.position(path)
         self.problems.append(MappingProblem(line, column, message, hint))
 
-    def check(
-        self, code: str, name: str, bad: pl.Expr, shown: pl.Expr, severity: Severity = "reject"
-    ) -> None:
+    def check(self, code: str, name: str, bad: pl.Expr, shown: pl.Expr, severity: Severity = "reject") -> None:
         """A check that is not a single value's."""
-        self.checks.append(Check(code, name, self.layers.let(bad.fill_null(False)), shown, "", severity))
+        self.checks.append(Check(code, name, self.layers.let(bad.fill_null(value=False)), shown, "", severity))
 
     def number_column(self, path: Path, name: str) -> pl.Expr:
         """The text column `name` as numbers, for SQL, under NUMBER_PREFIX; a text that is none is a check."""
-        found = self.columns.find(name)
-        assert found is not None
-        if name not in self._numbers:
-            parsed = parse_number(found[0], self._numerals())
-            self._numbers[name] = parsed.alias(NUMBER_PREFIX + name)
-        wrong = found[0].is_not_null() & parse_number(found[0], self._numerals()).is_null()
-        self._check(path, "not_a_number", wrong, found[0], name, "reject")
-        return self._numbers[name]
+        text, _ = self._column(path, name)
+        number = parse_number(text, self._numerals())
+        self._numbers.setdefault(name, number.alias(NUMBER_PREFIX + name))
+        wrong = text.is_not_null() & (text.str.strip_chars() != "") & number.is_null()
+        self._check(path, "not_a_number", wrong, text, name, "reject")
+        return number
 
     def numbers(self) -> list[pl.Expr]:
         """The NUMBER_PREFIX columns that SQL needs, to be added to a frame before all else."""
@@ -121,15 +130,19 @@ class Leaves:
 
     def text(self, path: Path, template: str) -> tuple[pl.Expr, str]:
         """A template's text, null when any of its columns is null or empty; and the columns' names."""
+        parsed = parse_template(template)
         parts: list[pl.Expr] = []
-        for part in parse_template(template).parts:
+        for part in parsed.parts:
             if isinstance(part, str):
                 parts.append(pl.lit(part))
-            else:
-                raw, dtype = self._column(path, part.name)
-                text = as_text(raw, dtype)
-                parts.append(pl.when(text != "").then(text) if dtype == pl.String else text)
-        return pl.concat_str(parts), ", ".join(parse_template(template).columns)
+                continue
+            raw, dtype = self._column(path, part.name)
+            text = as_text(raw, dtype)
+            parts.append(pl.when(text != "").then(text))
+            if dtype.is_float():
+                for code, wrong in faults(raw, dtype):
+                    self._check(path, code, wrong, raw.cast(pl.String), part.name, "reject")
+        return pl.concat_str(parts), ", ".join(parsed.columns)
 
     def _raw(self, path: Path, value: Value, *, wants_number: bool) -> tuple[pl.Expr, pl.DataType, str]:
         if path in self.aggregated:
@@ -142,19 +155,17 @@ class Leaves:
             text, names = self.text(path, value.template)
             return self.layers.let(text), pl.String(), names
         if value.sql is not None:
-            return self._sql(path, value, wants_number or value.type in ("number", "integer"))
+            wants_number = (wants_number or value.type in ("number", "integer")) and value.map is None
+            return self._sql(path, value.sql, wants_number=wants_number)
         const = pl.lit(value.const)
         return const, pl.select(const).dtypes[0], ""
 
-    def _sql(self, path: Path, value: Value, wants_number: bool) -> tuple[pl.Expr, pl.DataType, str]:
-        assert value.sql is not None
-        sql = read_sql(value.sql, self.columns, wants_number=wants_number and value.map is None)
+    def _sql(self, path: Path, text: str, *, wants_number: bool) -> tuple[pl.Expr, pl.DataType, str]:
+        sql = read_sql(text, self.columns, wants_number=wants_number)
         try:
             dtype = type_of(sql, self.columns)
         except SqlError as error:
-            self.problem(
-                (*path, "sql"), f"this SQL does not fit the columns: {error}", "CAST a text column first"
-            )
+            self.problem((*path, "sql"), f"this SQL does not fit the columns: {error}", "CAST a text column first")
             return pl.lit(None, dtype=pl.String), pl.String(), ""
         for name in sql.numbers:
             self.number_column(path, name)
@@ -168,12 +179,12 @@ class Leaves:
         return found
 
     def _options(self, value: Value, target: Target) -> Target:
-        kind = value.type if target.kind == "own" and value.type else target.kind
+        # A field that the API types may only be narrowed: value to an integer.
+        narrowed = target.kind == "own" or (target.kind, value.type) == ("number", "integer")
+        kind = value.type if value.type and narrowed else target.kind
         zone = Zone(value.timezone or self.mapping.source.timezone, self.mapping.source.ambiguous)
         region = value.region or target.region
-        return replace(
-            target, kind=kind, format=value.format, zone=zone, region=region, numerals=self._numerals()
-        )
+        return replace(target, kind=kind, format=value.format, zone=zone, region=region, numerals=self._numerals())
 
     def _numerals(self) -> Numerals:
         numbers = self.mapping.source.numbers
@@ -181,9 +192,9 @@ class Leaves:
 
     def _map(self, value: Value, raw: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, pl.DataType, pl.Expr]:
         """The mapped value, its type, and where a value is in no map."""
-        assert value.map is not None
         text = as_text(raw, dtype)
-        old, new = list(value.map), list(value.map.values())
+        pairs = value.map or {}
+        old, new = list(pairs), list(pairs.values())
         if any(isinstance(item, float) for item in new):
             new = [float(item) for item in new]
         values = pl.Series(new)
@@ -194,63 +205,26 @@ class Leaves:
             self.layers.let((text.is_not_null() & (text != "") & ~text.is_in(old)).fill_null(False)),
         )
 
-    def _otherwise(
-        self,
-        path: Path,
-        value: Value,
-        target: Target,
-        result: pl.Expr,
-        unmapped: pl.Expr,
-        shown: pl.Expr,
-        column: str,
-        severity: Severity,
-    ) -> pl.Expr:
-        if value.otherwise is None:
-            self._check(path, "not_in_map", unmapped, shown, column, severity)
-            return result
-        return self._instead((*path, "otherwise"), value.otherwise, target, result, unmapped, None)
-
-    def _instead(
-        self,
-        path: Path,
-        value: Value,
-        target: Target,
-        result: pl.Expr,
-        where: pl.Expr,
-        done: Converted | None,
-    ) -> pl.Expr:
-        """`result`, but another value's where `where` holds; that value's checks count only there."""
+    def _instead(self, path: Path, value: Value, target: Target, leaf: Leaf, where: pl.Expr) -> Leaf:
+        """`leaf`, but another value where `where` holds; that value's checks count only there."""
         first = len(self.checks)
         other = self.leaf(path, value, replace(target, format=None))
-        self.checks[first:] = [
-            replace(check, bad=self.layers.let(check.bad & where)) for check in self.checks[first:]
-        ]
-        instead = other.json if done is not None and done.json else other.value
-        return self.layers.let(pl.when(where).then(instead).otherwise(result))
+        self.checks[first:] = [replace(check, bad=self.layers.let(check.bad & where)) for check in self.checks[first:]]
+        if leaf.dtype == other.dtype and leaf.is_json == other.is_json:
+            return replace(leaf, value=self.layers.let(pl.when(where).then(other.value).otherwise(leaf.value)))
+        # A number instead of a text, or either instead of nested JSON: each stays what it is.
+        either = self.layers.let(pl.when(where).then(other.json()).otherwise(leaf.json()))
+        return Leaf(either, pl.String(), is_json=True)
 
     def _omits(self, value: Value, target: Target) -> bool:
         return (value.on_invalid or ("omit" if target.kind in ("email", "phone") else "reject")) == "omit"
 
-    def _check(
-        self, path: Path, code: str, bad: pl.Expr, shown: pl.Expr, column: str, severity: Severity
-    ) -> pl.Expr:
-        flag = self.layers.let(bad.fill_null(False))
+    def _check(self, path: Path, code: str, bad: pl.Expr, shown: pl.Expr, column: str, severity: Severity) -> pl.Expr:
+        flag = self.layers.let(bad.fill_null(value=False))
         self.checks.append(Check(code, label(path), flag, shown, column, severity))
         return flag
-
-    def _encode(self, done: Converted, value: pl.Expr) -> Leaf:
-        json = value if done.json else self.layers.let(as_json(value, done.dtype, self.layers.let))
-        return Leaf(value, done.dtype, json)
-
-    def _nothing(self) -> Leaf:
-        nothing = pl.lit(None, dtype=pl.String)
-        return Leaf(nothing, pl.String(), nothing)
 
 
 def label(path: Sequence[str | int]) -> str:
     """How messages call a field: `customer.email`, `data.Item Count`."""
     return ".".join(str(part) for part in path[2:] if part not in ("default", "otherwise")) or "where"
-
-
-def _blank(raw: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    return raw.is_null() | (raw == "") if dtype == pl.String else raw.is_null()

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import polars as pl
 
-from backfill.errors import MappingError, MappingProblem
+from backfill.errors import MappingError, MappingProblem, SettingsError
 from backfill.identity import twin
 from backfill.mapping import HashId, Mapping
 from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
 from backfill.shape.event import EventPlan, compile_event, compile_where
 from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping
+from backfill.shape.layers import Layers
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.problems import advice
 
@@ -39,6 +40,7 @@ EVENT, NAME, ID, TIME, HEAD, TAIL = ":event", ":name", ":id", ":time", ":head", 
 # A clock that runs ahead, here or at the shop, is no reason to refuse; a wrong zone or year is.
 CLOCK_TOLERANCE = timedelta(minutes=10)
 SHOWN = 200
+MAX_FAILURES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,24 @@ class Shaped:
     notices: list[Notice]
 
 
+class Failures:
+    """Counts the rows on which SQL fails: each costs some ten runs of the mapping over parts of its chunk."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def met(self, error: Exception) -> str:
+        """The error's reason. Raises SettingsError beyond MAX_FAILURES."""
+        self._count += 1
+        reason = str(error).strip().splitlines()[0][:SHOWN]
+        if self._count > MAX_FAILURES:
+            raise SettingsError(
+                f"the mapping's SQL fails for more than {MAX_FAILURES} rows of a chunk: {reason}",
+                hint="TRY_CAST gives null where CAST fails",
+            )
+        return reason
+
+
 @dataclass
 class Shaper:
     """Rows → events, by expressions that were compiled once."""
@@ -83,28 +103,70 @@ class Shaper:
     grouping: Grouping | None = None
     plain: list[str] = field(default_factory=list)
     columns: Columns = field(default_factory=lambda: Columns({}))
+    where_layers: Layers = field(default_factory=Layers)
 
     def whole_groups(self, chunks: Iterable[Chunk], folder: Path | None = None) -> Iterator[Chunk]:
         """The chunks, cut between groups under group_by."""
         return adjacent(chunks, self.columns, self.grouping.keys) if self.grouping else iter(chunks)
 
     def shape(self, rows: pl.DataFrame) -> Shaped:
-        """The events of some rows (as `whole_groups` gives them)."""
+        """The events of some rows (as `whole_groups` gives them).
+
+        A row on which the mapping's SQL fails, such as a CAST, is rejected. Raises SettingsError when very many are.
+        """
+        try:
+            return self._shape(rows)
+        except pl.exceptions.PolarsError as error:
+            return self._shape_around(rows, error, Failures())
+
+    def _shape_around(self, rows: pl.DataFrame, error: Exception, failures: Failures) -> Shaped:
+        """Halve the rows until those on which the SQL fails stand alone."""
+        groups = rows[GROUP].unique(maintain_order=True) if self.grouping else None
+        units = rows.height if groups is None else len(groups)
+        if units <= 1:
+            return self._failed(rows, failures.met(error))
+        middle = units // 2
+        if groups is None:
+            halves = [rows.head(middle), rows.slice(middle)]
+        else:
+            first = pl.col(GROUP).is_in(groups.head(middle).implode())
+            halves = [rows.filter(first), rows.filter(~first)]
+        shaped = []
+        for half in halves:
+            try:
+                shaped.append(self._shape(half))
+            except pl.exceptions.PolarsError as again:
+                shaped.append(self._shape_around(half, again, failures))
+        return Shaped(
+            rows,
+            sum(part.filtered for part in shaped),
+            sum(part.mapped for part in shaped),
+            pl.concat(part.events for part in shaped),
+            [bad for part in shaped for bad in part.invalid],
+            [notice for part in shaped for notice in part.notices],
+        )
+
+    def _failed(self, rows: pl.DataFrame, reason: str) -> Shaped:
+        """One row or group, without events."""
+        place = rows[FILE][0], rows[ROW][0]
+        invalid = [Rejection(*place, "sql_failed", reason) for _ in self.plans]
+        return Shaped(rows, 0, rows.height, self._shape(rows.clear()).events, invalid, [])
+
+    def _shape(self, rows: pl.DataFrame) -> Shaped:
         kept = rows
         if self.where is not None and rows.height:
-            kept = rows.with_columns(self.numbers).filter(self.where)
+            kept = self.where_layers.apply(rows.with_columns(self.numbers)).filter(self.where)
         source = kept if self.grouping is None else self.grouping.apply(kept, self.plain)
         frames: list[pl.DataFrame] = []
         invalid: list[Rejection] = []
         notices: list[Notice] = []
         made = pl.zeros(source.height, pl.Boolean, eager=True)
         for plan in self.plans:
-            numbered = source.with_columns(plan.numbers)
-            chosen = numbered
+            chosen = source.with_columns(plan.numbers) if plan.numbers else source
             if plan.where is not None:
-                holds = numbered.select(plan.where.alias("")).to_series()
+                holds = chosen.select(plan.where.alias("")).to_series()
                 made |= holds
-                chosen = numbered.filter(holds)
+                chosen = chosen.filter(holds)
             else:
                 made = ~pl.zeros(source.height, pl.Boolean, eager=True)
             events, bad, noticed = self._events(plan, plan.layers.apply(chosen))
@@ -145,9 +207,7 @@ class Shaper:
             return groups.height
         return rows.filter(pl.col(GROUP).is_in(groups[GROUP].implode())).height
 
-    def _events(
-        self, plan: EventPlan, frame: pl.DataFrame
-    ) -> tuple[pl.DataFrame, list[Rejection], list[Notice]]:
+    def _events(self, plan: EventPlan, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection], list[Notice]]:
         checks = self.row_checks + plan.checks
         rejecting = [check.bad for check in checks if check.severity == "reject"]
         others = [check for check in checks if check.severity != "reject"]
@@ -180,7 +240,8 @@ def compile_shaper(
     """
     problems = list(found or ())
     columns = Columns(schema)
-    rows = Leaves(mapping, columns)
+    # Its own names: its columns are still there when the events' layers are computed.
+    rows = Leaves(mapping, columns, Layers("where"))
     where = compile_where(rows, ("source", "where"), mapping.source.where)
     where_numbers, row_checks = rows.numbers(), rows.checks
     problems += rows.problems
@@ -188,7 +249,7 @@ def compile_shaper(
     group_columns = columns
     hashed = sorted(schema)
     if mapping.source.group_by is not None:
-        grouping, leaves = compile_grouping(mapping, columns)
+        grouping, leaves = compile_grouping(mapping, columns, row_checks)
         problems += leaves.problems
         row_checks = []
         group_columns = Columns({**schema, **grouping.schema})
@@ -207,12 +268,11 @@ def compile_shaper(
         problems += wrong
     if problems:
         raise MappingError(str(mapping.path), problems)
-    return Shaper(
-        mapping, where, where_numbers, row_checks, plans, grouping, _plain(plans, schema, hashed), columns
-    )
+    plain = _plain(plans, schema)
+    return Shaper(mapping, where, where_numbers, row_checks, plans, grouping, plain, columns, rows.layers)
 
 
-def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType], hashed: list[str]) -> list[str]:
+def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType]) -> list[str]:
     """The columns that the events read, so that grouping makes first values of no others."""
     used: set[str] = set()
     for plan in plans:
@@ -267,19 +327,10 @@ def _short(value: str | None) -> str:
 def _notices(frame: pl.DataFrame, checks: list[Check]) -> list[Notice]:
     if not checks or not frame.height:
         return []
-    counts = frame.select(
-        check.bad.cast(pl.UInt32).sum().alias(str(i)) for i, check in enumerate(checks)
-    ).row(0)
+    counts = frame.select(check.bad.cast(pl.UInt32).sum().alias(str(i)) for i, check in enumerate(checks)).row(0)
     notices = []
     for check, count in zip(checks, counts, strict=True):
         if count:
-            place = (
-                frame.filter(check.bad)
-                .head(1)
-                .select(FILE, ROW, check.shown.cast(pl.String).alias(""))
-                .row(0)
-            )
-            notices.append(
-                Notice(check.code, check.field, count, place[0], place[1], _short(place[2]), check.severity)
-            )
+            place = frame.filter(check.bad).head(1).select(FILE, ROW, check.shown.cast(pl.String).alias("")).row(0)
+            notices.append(Notice(check.code, check.field, count, place[0], place[1], _short(place[2]), check.severity))
     return notices

@@ -19,52 +19,23 @@ __all__ = ["NUMBER_PREFIX", "Sql", "SqlError", "read_sql"]
 
 NUMBER_PREFIX = ":number:"
 # The functions of sqlglot's tree whose arguments are numbers, whatever else they are called in.
-NUMERIC_FUNCTIONS = [
-    "Sum",
-    "Avg",
-    "Abs",
-    "Round",
-    "Floor",
-    "Ceil",
-    "Sqrt",
-    "Cbrt",
-    "Median",
-    "Stddev",
-    "StddevSamp",
-    "StddevPop",
-    "Variance",
-    "Sign",
-    "Ln",
-    "Log",
-    "Exp",
-    "Pow",
-    "Mod",
-    "Trunc",
-    "Quantile",
-    "PercentileCont",
-    "PercentileDisc",
-]
-NUMERIC_RESULTS = [*NUMERIC_FUNCTIONS, "Count", "Length", "StrPosition", "Year", "Month", "Day", "Extract"]
+NUMERIC_FUNCTIONS = frozenset(
+    """
+    Sum Avg Abs Round Floor Ceil Sqrt Cbrt Median Stddev StddevSamp StddevPop Variance Sign Ln Log Exp Pow Mod Trunc
+    Quantile PercentileCont PercentileDisc
+    """.split()  # noqa: SIM905  a list of words reads better
+)
+NUMERIC_RESULTS = NUMERIC_FUNCTIONS | {"Count", "Length", "StrPosition", "Year", "Month", "Day", "Extract"}
 # What has the type of its arguments: whether numbers are wanted, the outside says.
-TRANSPARENT = [
-    "Paren",
-    "Min",
-    "Max",
-    "Coalesce",
-    "Case",
-    "If",
-    "Greatest",
-    "Least",
-    "First",
-    "Last",
-    "FirstValue",
-    "LastValue",
-    "Filter",
-    "Nullif",
-    "Distinct",
-]
-ARITHMETIC = ["Add", "Sub", "Mul", "Div", "IntDiv", "Mod", "Neg"]
-COMPARISONS = ["EQ", "NEQ", "GT", "GTE", "LT", "LTE", "NullSafeEQ", "NullSafeNEQ"]
+TRANSPARENT = frozenset(
+    """
+    Paren Min Max Coalesce Case If Greatest Least First Last FirstValue LastValue Filter Nullif Distinct
+    """.split()  # noqa: SIM905  a list of words reads better
+)
+ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "IntDiv", "Mod", "Neg"})
+COMPARISONS = frozenset({"EQ", "NEQ", "GT", "GTE", "LT", "LTE", "NullSafeEQ", "NullSafeNEQ"})
+CASTS = frozenset({"Cast", "TryCast"})
+NUMERIC_TYPES = frozenset({"INT", "BIGINT", "SMALLINT", "TINYINT", "FLOAT", "DOUBLE", "DECIMAL"})
 
 
 class SqlError(ValueError):
@@ -85,7 +56,8 @@ class Sql:
 
 def read_sql(text: str, columns: Columns, *, wants_number: bool) -> Sql:
     """Rewrite `text` so that text columns are numbers where numbers are wanted (`wants_number`: by its
-    field)."""
+    field).
+    """
     tree = _parse(text)
     cuts: list[tuple[int, int, str]] = []
     for column in tree.find_all(_exp().Column):
@@ -147,9 +119,7 @@ def _numeric(node: Any, outermost: bool, columns: Columns) -> bool:
         return _is_number(other, columns)
     if kind == "Between":
         return any(
-            _is_number(parent.args[key], columns)
-            for key in ("low", "high", "this")
-            if parent.args[key] is not node
+            _is_number(parent.args[key], columns) for key in ("low", "high", "this") if parent.args[key] is not node
         )
     if kind == "In":
         return any(_is_number(item, columns) for item in parent.expressions)
@@ -165,8 +135,8 @@ def _is_number(node: Any, columns: Columns) -> bool:
     if kind == "Column":
         dtype = columns.schema.get(node.name)
         return dtype is not None and dtype.is_numeric()
-    if kind in {"Cast", "TryCast"}:
-        return _kind_of_type(node) in ("INT", "BIGINT", "SMALLINT", "TINYINT", "FLOAT", "DOUBLE", "DECIMAL")
+    if kind in CASTS:
+        return _kind_of_type(node) in NUMERIC_TYPES
     if kind in TRANSPARENT:
         return any(_is_number(child, columns) for child in node.iter_expressions())
     return kind in ARITHMETIC or kind in NUMERIC_RESULTS

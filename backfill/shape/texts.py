@@ -122,9 +122,7 @@ def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.List):
         return value.list.eval(_plain(pl.element(), instance(dtype.inner)))
     if isinstance(dtype, pl.Struct):
-        fields = [
-            _plain(value.struct.field(f.name), instance(f.dtype)).alias(f.name) for f in dtype.fields
-        ]
+        fields = [_plain(value.struct.field(f.name), instance(f.dtype)).alias(f.name) for f in dtype.fields]
         return pl.when(value.is_not_null()).then(pl.struct(fields)) if fields else value
     if isinstance(dtype, pl.Decimal):
         return value.cast(pl.Float64)
@@ -186,9 +184,7 @@ def json_object(
     if not parts:
         return pl.lit(None, dtype=pl.String)
     joined = let(pl.concat_str(parts, ignore_nulls=True))
-    return pl.when(joined != "").then(
-        pl.concat_str([pl.lit("{"), joined.str.strip_prefix(","), pl.lit("}")])
-    )
+    return pl.when(joined != "").then(pl.concat_str([pl.lit("{"), joined.str.strip_prefix(","), pl.lit("}")]))
 
 
 def _members(native: Sequence[tuple[str, pl.Expr]]) -> pl.Expr:

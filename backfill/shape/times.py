@@ -80,9 +80,7 @@ def localize(local: pl.Expr, zone: Zone) -> pl.Expr:
 
 
 def _utc(local: pl.Expr, name: str, ambiguous: Literal["earliest", "latest", "null"]) -> pl.Expr:
-    return local.dt.replace_time_zone(name, ambiguous=ambiguous, non_existent="null").dt.convert_time_zone(
-        "UTC"
-    )
+    return local.dt.replace_time_zone(name, ambiguous=ambiguous, non_existent="null").dt.convert_time_zone("UTC")
 
 
 def from_iso(text: pl.Expr, zone: Zone, let: Let) -> Times:
@@ -153,7 +151,8 @@ def from_format(text: pl.Expr, form: str, zone: Zone, let: Let) -> Times:
 
 def from_epoch(number: pl.Expr, unit: str) -> pl.Expr:
     """Seconds (`epoch_s`) or milliseconds (`epoch_ms`) since 1970, as Float64, in UTC. Beyond year 9999:
-    null."""
+    null.
+    """
     micros = (number * (1e6 if unit == "epoch_s" else 1e3)).round()
     safe = pl.when(micros.abs() < 253402300800e6).then(micros).cast(pl.Int64, strict=False)
     return safe.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

@@ -41,11 +41,14 @@ def balanced(summary: dict[str, Any]) -> dict[str, Any]:
     return summary
 
 
-def eventually(holds: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
-    """Wait until it holds; fail when it does not in time."""
-    end = time.monotonic() + seconds
+def eventually(holds: Callable[[], object], what: str, process: subprocess.Popen[str]) -> None:
+    """Wait until it holds, while the process goes on; fail when it does not in time."""
+    end = time.monotonic() + SECONDS
     while not holds():
-        assert time.monotonic() < end, f"still not so after {seconds:g} s: {what}"
+        if process.poll() is not None:
+            said = "".join(process.communicate()[i] or "" for i in range(2))
+            raise AssertionError(f"ended with {process.returncode} before there was {what}; said\n{said}")
+        assert time.monotonic() < end, f"after {SECONDS:g} s there is no {what}"
         time.sleep(0.005)
 
 
@@ -187,8 +190,8 @@ def finish(process: subprocess.Popen[str], status: int | None = 0, seconds: floa
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-            out, err = process.communicate()
-            raise AssertionError(f"did not end within {seconds:g} s; said\n{out}{err}") from None
+            said = process.communicate()
+            raise AssertionError(f"did not end within {seconds:g} s; said\n{said}") from None
     done = Done(process.returncode, out or "", err or "")
     assert status is None or done.status == status, f"ended with {done.status}, not {status}; said\n{done.said}"
     assert SECRET not in done.said

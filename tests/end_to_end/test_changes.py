@@ -45,7 +45,7 @@ def test_a_file_that_changes_while_it_is_sent(shop, start, how):
     old = path.read_bytes()
     shop.mapping(delivery={"endpoint": "bulk"})
     process = shop.start("run", "orders.yaml", "--rate", "5000", "--concurrency", "2")
-    eventually(lambda: box.summary().requests > 5, "some requests")
+    eventually(lambda: box.summary().requests > 5, "some requests", process)
     if how == "replaced":
         shop.write("new.csv", old.replace(b",n", b",N")).replace(path)
     elif how == "overwritten":

@@ -28,7 +28,7 @@ def test_killed_again_and_again(shop, start, endpoint, events, seed):
         before = box.summary().requests
         goal = before + chance.randrange(events // size // 3)
         process = shop.start("run", "orders.yaml", *WORDS)
-        eventually(lambda: box.summary().requests > goal or process.poll() is not None, f"{goal} requests")  # noqa: B023
+        eventually(lambda: box.summary().requests > goal, f"{goal} requests", process)  # noqa: B023
         kills += kill(process)
     assert kills == 3
 
@@ -48,7 +48,7 @@ def test_killed_while_it_checks(shop, box):
     ids = shop.orders(40_000)
     shop.mapping(delivery={"endpoint": "bulk"})
     process = shop.start("run", "orders.yaml", *WORDS)
-    eventually(lambda: any(shop.state.glob("runs/*")), "a run's folder")
+    eventually(lambda: any(shop.state.glob("runs/*")), "a run's folder", process)
     assert kill(process)
     sent = box.summary().stored
     assert "killed; run it again" in shop.do("status", "orders.yaml").out

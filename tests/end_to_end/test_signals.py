@@ -17,7 +17,7 @@ def test_interrupted(shop, start, number, status):
     ids = shop.orders(800)
     shop.mapping()
     process = shop.start("run", "orders.yaml", "--rate", "5000", "--concurrency", "8")
-    eventually(lambda: box.summary().requests > 40, "some requests")
+    eventually(lambda: box.summary().requests > 40, "some requests", process)
     process.send_signal(number)
     done = finish(process, status)
     (folder,) = shop.run_folders()
@@ -44,7 +44,7 @@ def test_a_second_signal_ends_it_at_once(shop, start, first):
     ids = shop.orders(40)
     shop.mapping()
     process = shop.start("run", "orders.yaml", "--concurrency", "4")
-    eventually(lambda: box.summary().stored == 4, "requests in flight")
+    eventually(lambda: box.summary().stored == 4, "requests in flight", process)
     process.send_signal(first)
     # It waits for the answers; that it has seen the signal shows only by what it does at the second.
     time.sleep(0.3)
@@ -68,7 +68,7 @@ def test_interrupted_while_it_checks(shop, box, number, status):
     shop.orders(200_000)
     shop.mapping(delivery={"endpoint": "bulk"})
     process = shop.start("run", "orders.yaml", "--limit", "100")
-    eventually(lambda: any(shop.state.glob("runs/*")), "a run's folder")
+    eventually(lambda: any(shop.state.glob("runs/*")), "a run's folder", process)
     process.send_signal(number)
     done = finish(process, status)
     assert "Traceback" not in done.said

@@ -71,7 +71,7 @@ def test_a_terminal_is_asked(small, box, answer):
         process = small.start("run", "orders.yaml", stdin=slave, stderr=slave)
         os.close(slave)
         heard: list[bytes] = []
-        eventually(lambda: b"Send them?" in hear(master, heard), "a question")
+        eventually(lambda: b"Send them?" in hear(master, heard), "a question", process)
         assert box.summary().requests == 0
         os.write(master, f"{answer}\n".encode())
         while hear(master, heard) and heard[-1]:

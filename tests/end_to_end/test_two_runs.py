@@ -20,7 +20,7 @@ def test_a_second_run_is_turned_away_and_who_looks_is_answered(shop, start):
     before = shop.deliver(mapping="few.yaml")
 
     process = shop.start("run", "orders.yaml", "--concurrency", "2", "--rate", "5000")
-    eventually(lambda: box.summary().requests > 20, "some requests")
+    eventually(lambda: box.summary().requests > 20, "some requests", process)
     began = time.monotonic()
     second = shop.do("run", "few.yaml", status=11)
     # A process takes most of a second to start; it is told at once, and not when the first run ends.

@@ -1,0 +1,97 @@
+"""Groups whose rows stand anywhere: all rows are sorted into partitions on disk, and each is read back as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from backfill.records import Chunk
+from backfill.shape.columns import Columns
+from backfill.shape.group import GROUP, KEY, key_text
+
+__all__ = ["gathered"]
+
+# A partition has to fit into memory: at 64, an export of 10 GB comes back in pieces of some 160 MB.
+PARTITIONS = 64
+CHUNK_ROWS = 20_000
+PART = ":part"
+
+
+def gathered(
+    chunks: Iterable[Chunk], columns: Columns, keys: list[str], folder: Path | None, partitions: int = PARTITIONS
+) -> Iterator[Chunk]:
+    """The rows of all chunks, each group in one chunk; rows get GROUP (a number in the chunk) and KEY (a text).
+
+    Groups come in the order of their first rows within a partition, rows in the export's order, the same in each
+    run. Rows that can't be read come first. `folder` takes the partitions, as Arrow files that are gone at the end;
+    None is the system's folder for temporary files.
+    """
+    place = Path(tempfile.mkdtemp(prefix="gather-", dir=folder))
+    try:
+        yield from _sort_out(chunks, columns, keys, place, partitions)
+        for part in sorted(place.iterdir()):
+            yield from _groups(part)
+            part.unlink()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _sort_out(
+    chunks: Iterable[Chunk], columns: Columns, keys: list[str], place: Path, partitions: int
+) -> Iterator[Chunk]:
+    """Write each row to its partition's file; what is given are the rows that can't be read."""
+    from pyarrow import ipc
+
+    writers: dict[int, Any] = {}
+    try:
+        for chunk in chunks:
+            if chunk.unreadable:
+                yield Chunk(chunk.frame.clear(), chunk.unreadable)
+            frame = chunk.frame.with_columns(key_text(columns, keys).alias(KEY))
+            parts = frame.with_columns(_part(frame[KEY], partitions)).partition_by(
+                PART, as_dict=True, include_key=False
+            )
+            for (part,), rows in parts.items():
+                table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+                if part not in writers:
+                    writers[part] = ipc.new_stream(str(place / f"{part:05d}.arrows"), table.schema)
+                writers[part].write_table(table)
+    finally:
+        for writer in writers.values():
+            writer.close()
+
+
+def _part(keys: pl.Series, partitions: int) -> pl.Series:
+    """The partition of each row: by SHA-256, because Polars' own hash is not the same in each run."""
+    distinct = keys.unique()
+    numbers = [
+        int.from_bytes(hashlib.sha256((key or "").encode()).digest()[:4]) % partitions for key in distinct.to_list()
+    ]
+    table = pl.DataFrame({KEY: distinct, PART: pl.Series(numbers, dtype=pl.UInt32)})
+    return keys.to_frame(KEY).join(table, on=KEY, how="left", nulls_equal=True, maintain_order="left")[PART]
+
+
+def _groups(part: Path) -> Iterator[Chunk]:
+    """The partition's rows, group after group, in chunks of whole groups."""
+    from pyarrow import ipc
+
+    with ipc.open_stream(part.read_bytes()) as reader:
+        rows = pl.DataFrame(reader.read_all())
+    first = pl.int_range(pl.len(), dtype=pl.UInt32).min().over(KEY)
+    rows = rows.with_columns(first.alias(GROUP)).sort(GROUP, maintain_order=True)
+    starts = (
+        rows.select((pl.col(GROUP) != pl.col(GROUP).shift()).fill_null(value=True).arg_true()).to_series().to_list()
+    )
+    borders = [0]
+    for start in starts:
+        if start - borders[-1] >= CHUNK_ROWS:
+            borders.append(start)
+    for low, high in itertools.pairwise([*borders, rows.height]):
+        yield Chunk(rows.slice(low, high - low))
