@@ -59,6 +59,7 @@ class Index:
     _places: list[UInt64s] = field(default_factory=list)
     _names: list[npt.NDArray[np.uint16]] = field(default_factory=list)
     _twin_allowed: list[npt.NDArray[np.bool_]] = field(default_factory=list)
+    _ghosts: list[tuple[UInt64s, UInt64s, UInt64s]] = field(default_factory=list)
     _group_keys: list[UInt64s] = field(default_factory=list)
     _group_places: list[UInt64s] = field(default_factory=list)
     states: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
@@ -87,6 +88,10 @@ class Index:
         self._states.append(states)
         self._twin_allowed.append(twin_allowed)
 
+    def add_ghosts(self, ids: pl.Series, files: pl.Series, rows: pl.Series) -> None:
+        """Rows whose event is rejected, but which are twins of others: mended, they must find their place taken."""
+        self._ghosts.append((ids.hash(SEEDS[0]).to_numpy(), ids.hash(SEEDS[1]).to_numpy(), _place(files, rows)))
+
     def add_groups(self, keys: pl.Series, files: pl.Series, rows: pl.Series) -> None:
         """The groups of one chunk: each one's key, and where its first row stands."""
         self._group_keys.append(keys.hash(SEEDS[0]).to_numpy())
@@ -107,16 +112,19 @@ class Index:
         for used in (self._states, self._places, self._names, self._ids, self._contents, self._twin_allowed):
             used.clear()
         problems = self._apart()
-        suspects = _repeated(first)
+        ghosts = [_concat([ghost[i] for ghost in self._ghosts], np.uint64) for i in range(3)]
+        self._ghosts.clear()
+        suspects = _repeated(np.concatenate((first, ghosts[0])))
         if len(suspects):
+            blank = np.zeros(len(ghosts[0]), np.uint64)
             frame = pl.DataFrame(
                 {
                     "number": suspects,
-                    "first": first[suspects],
-                    "second": second[suspects],
-                    "content": contents[suspects],
-                    "place": self.places[suspects],
-                    "allowed": allowed[suspects],
+                    "first": np.concatenate((first, ghosts[0]))[suspects],
+                    "second": np.concatenate((second, ghosts[1]))[suspects],
+                    "content": np.concatenate((contents, blank))[suspects],
+                    "place": np.concatenate((self.places, ghosts[2]))[suspects],
+                    "allowed": np.concatenate((allowed, np.ones(len(blank), np.bool_)))[suspects],
                 }
             )
             problems += self._repeats(frame.filter(pl.len().over("first", "second") > 1))
@@ -124,13 +132,14 @@ class Index:
 
     def _repeats(self, frame: pl.DataFrame) -> list[LateProblem]:
         ids = ["first", "second"]
-        frame = frame.sort("number").with_columns(
+        # By place, not by number: chunks give their rejected rows last, but a twin's place among its twins is its row's.
+        frame = frame.sort("place", "number").with_columns(
             twin=pl.int_range(pl.len(), dtype=pl.UInt64).over(ids),
             same=pl.col("content") == pl.col("content").first().over(ids),
             other=pl.col("place").first().over(ids),
         )
-        later = frame.filter(pl.col("twin") > 0)
-        twins = later.filter("allowed")
+        later = frame.filter((pl.col("twin") > 0) & (pl.col("number") < len(self.states)))
+        twins = later.filter("allowed").sort("number")
         self.twins = twins["number"].to_numpy(), twins["twin"].to_numpy()
         self.twins_differ = twins.filter(~pl.col("same")).height
         again = later.filter(~pl.col("allowed"))
@@ -165,6 +174,8 @@ class Index:
 
     def _number(self, names: pl.Series) -> npt.NDArray[np.uint16]:
         """Names as numbers; from 65,535 on all are one: names without end are a mistake that is told otherwise."""
+        if names.is_empty():  # replace_strict would make objects of nothing
+            return np.empty(0, np.uint16)
         distinct = names.unique().to_list()
         for name in distinct:
             if name not in self._numbers:

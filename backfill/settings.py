@@ -90,6 +90,8 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
         "concurrency", flags.concurrency, environment.get("BACKFILL_CONCURRENCY"), delivery.concurrency,
         DEFAULT_CONCURRENCY,
     )  # fmt: skip
+    if concurrency < 1:
+        raise SettingsError(f"concurrency {concurrency:g}: at least 1 request must be in flight")
     if flags.limit is not None and flags.limit < 1:
         raise SettingsError(f"--limit {flags.limit}: at least 1 event must be sent")
     warnings = []

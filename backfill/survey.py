@@ -186,6 +186,9 @@ def survey(
             if known is not None and not any(twins):
                 states = _states(found, events, known, len(found.index))
             _add_events(found, events, states, np.array(twins, np.bool_)[events[EVENT].to_numpy()], now)
+            ghosts = shaper.finish_id(shaped.ghosts)
+            ghosts = ghosts.filter(pl.Series(np.array(twins, np.bool_)[ghosts[EVENT].to_numpy()]))
+            found.index.add_ghosts(ghosts[ID], ghosts[FILE], ghosts[ROW])
             if KEY in shaped.rows.columns:
                 first = shaped.rows.filter(pl.col(KEY).is_not_null() & pl.col(KEY).rle_id().is_first_distinct())
                 found.index.add_groups(first[KEY], first[FILE], first[ROW])

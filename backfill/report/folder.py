@@ -146,9 +146,10 @@ class RunFolder:
 
 
 def last_run(state: Path) -> Path | None:
-    """The folder of the newest run that wrote its summary."""
-    folders = sorted((state / RUNS).glob("*/summary.json")) if (state / RUNS).is_dir() else []
-    return folders[-1].parent if folders else None
+    """The folder of the run that wrote its summary last. Names tell seconds, and two runs may begin within one."""
+    summaries = (state / RUNS).glob("*/summary.json") if (state / RUNS).is_dir() else []
+    newest = max(summaries, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return newest.parent if newest else None
 
 
 def _cell(value: object) -> str:

@@ -157,11 +157,8 @@ def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
         digits = let(number_digits(raw, target.numerals))
         number = digits.cast(pl.Float64, strict=False)
         value = let(pl.when(number.is_finite()).then(number))
-        # A double can't tell 2^53 + 1 from 2^53, so that the digits themselves are looked at.
-        exact = digits.cast(pl.Int64, strict=False).abs() > api.SAFE_INTEGER
-        whole = exact.fill_null(digits.str.contains(r"^[+-]?[0-9]+(?:\.0*)?$"))
         problems = [
-            ("integer_too_large", (value.abs() >= api.SAFE_INTEGER) & whole),
+            ("integer_too_large", digits.map_batches(_beyond, return_dtype=pl.Boolean)),
             ("not_a_number", _filled(raw) & value.is_null()),
         ]
     elif dtype.is_numeric():
@@ -174,6 +171,17 @@ def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
     if target.bound is not None:
         problems.append(("number_out_of_range", value.abs() > target.bound))
     return Converted(value, pl.Float64(), problems)
+
+
+def _beyond(digits: pl.Series) -> pl.Series:
+    """Whether a text is an integer beyond 2^53. A double can't tell 2^53 + 1 from 2^53: the digits are looked at."""
+    long = digits.str.len_bytes() >= len(str(api.SAFE_INTEGER))
+    if not long.any():
+        return long
+    whole = digits.str.extract(r"^([+-]?[0-9]+)(?:\.0*)?$", 1)
+    # What has too many digits for Int128 is beyond as well.
+    number = whole.cast(pl.Int128, strict=False)
+    return whole.is_not_null() & ~number.is_between(-api.SAFE_INTEGER, api.SAFE_INTEGER).fill_null(value=False)
 
 
 def _integer(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:

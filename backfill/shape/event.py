@@ -192,11 +192,10 @@ def _data(leaves: Leaves, event: Event, at: Path) -> Leaf:
         if value.const is None and not leaf.is_json and (leaf.dtype == pl.String or leaf.dtype.is_numeric()):
             unset = leaf.value == ("" if leaf.dtype == pl.String else 0)
             leaves.check("unset", label(path), unset, as_text(leaf.value, leaf.dtype), "notice")
-    most = api.DATA_PROPERTIES - bool(event.extra)
-    if len(members) > most:
-        count = pl.sum_horizontal(leaf.value.is_not_null() for _, leaf in members)
-        leaves.check("too_many_properties", "data", count > most, count.cast(pl.String))
     members.append(("$extra", extra(leaves, (*at, "data", "$extra"), event.extra)))
+    if len(members) > api.DATA_PROPERTIES:
+        count = pl.sum_horizontal(leaf.value.is_not_null() for _, leaf in members)
+        leaves.check("too_many_properties", "data", count > api.DATA_PROPERTIES, count.cast(pl.String))
     return _object(leaves, members)
 
 

@@ -84,8 +84,8 @@ def _groups(part: Path) -> Iterator[Chunk]:
 
     with ipc.open_stream(part.read_bytes()) as reader:
         rows = pl.DataFrame(reader.read_all())
-    first = pl.int_range(pl.len(), dtype=pl.UInt32).min().over(KEY)
-    rows = rows.with_columns(first.alias(GROUP)).sort(GROUP, maintain_order=True)
+    first = pl.col(GROUP).min().over(KEY)
+    rows = rows.with_row_index(GROUP).with_columns(first).sort(GROUP, maintain_order=True)
     starts = (
         rows.select((pl.col(GROUP) != pl.col(GROUP).shift()).fill_null(value=True).arg_true()).to_series().to_list()
     )

@@ -16,7 +16,7 @@ from backfill.shape.leaf import Check, Leaves
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
 from backfill.shape.texts import as_text
 
-__all__ = ["GROUP", "KEY", "Grouping", "adjacent", "compile_grouping", "key_text"]
+__all__ = ["GROUP", "KEY", "Grouping", "adjacent", "compile_grouping", "has_sql", "key_text"]
 
 GROUP = ":group"
 KEY = ":key"
@@ -161,6 +161,13 @@ def _lift(grouping: Grouping, check: Check) -> Check:
     grouping.aggregates.append(check.shown.filter(check.bad).first().cast(pl.String).alias(shown))
     grouping.schema[bad], grouping.schema[shown] = pl.Boolean(), pl.String()
     return Check(check.code, check.field, pl.col(bad), pl.col(shown), check.column, check.severity)
+
+
+def has_sql(mapping: Mapping) -> bool:
+    """Whether anything in the mapping is SQL, or may hold some: it can fail on a value."""
+    values = [value for index, event in enumerate(mapping.events) for _, value in _values(event, index)]
+    found = any(isinstance(value, str) or value.sql is not None or value.collect is not None for value in values)
+    return found or mapping.source.where is not None
 
 
 def _values(event: Event, index: int) -> Iterator[tuple[Path, Value | str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import polars as pl
@@ -74,7 +74,7 @@ class Leaves:
     checks: list[Check] = field(default_factory=list)
     problems: list[MappingProblem] = field(default_factory=list)
     aggregated: dict[Path, str] = field(default_factory=dict)
-    latest: datetime = datetime.max
+    latest: datetime = datetime.max.replace(tzinfo=UTC)
     _numbers: dict[str, pl.Expr] = field(default_factory=dict)
 
     def leaf(self, path: Path, value: Value, target: Target) -> Leaf:
@@ -104,7 +104,8 @@ class Leaves:
         if value.default is not None:
             leaf = self._instead((*path, "default"), value.default, target, leaf, missing)
         if value.required:
-            self._check(path, "missing", leaf.value.is_null() & missing, shown, column, "reject")
+            empty = (leaf.value == "").fill_null(value=True) if leaf.dtype == pl.String else leaf.value.is_null()
+            self._check(path, "missing", empty & missing, shown, column, "reject")
         return leaf
 
     def problem(self, path: Path, message: str, hint: str = "") -> None:
@@ -158,7 +159,8 @@ class Leaves:
             wants_number = (wants_number or value.type in ("number", "integer")) and value.map is None
             return self._sql(path, value.sql, wants_number=wants_number)
         const = pl.lit(value.const)
-        return const, pl.select(const).dtypes[0], ""
+        # A column of its own: a Python function over a literal would give one value, whatever the number of rows.
+        return self.layers.let(const), pl.select(const).dtypes[0], ""
 
     def _sql(self, path: Path, text: str, *, wants_number: bool) -> tuple[pl.Expr, pl.DataType, str]:
         sql = read_sql(text, self.columns, wants_number=wants_number)
@@ -208,7 +210,8 @@ class Leaves:
     def _instead(self, path: Path, value: Value, target: Target, leaf: Leaf, where: pl.Expr) -> Leaf:
         """`leaf`, but another value where `where` holds; that value's checks count only there."""
         first = len(self.checks)
-        other = self.leaf(path, value, replace(target, format=None))
+        kind = "own" if target.kind == "json" else target.kind
+        other = self.leaf(path, value, replace(target, kind=kind, format=None))
         self.checks[first:] = [replace(check, bad=self.layers.let(check.bad & where)) for check in self.checks[first:]]
         if leaf.dtype == other.dtype and leaf.is_json == other.is_json:
             return replace(leaf, value=self.layers.let(pl.when(where).then(other.value).otherwise(leaf.value)))

@@ -16,7 +16,7 @@ from backfill.mapping import HashId, Mapping
 from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
 from backfill.shape.event import EventPlan, compile_event, compile_where
-from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping
+from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping, has_sql
 from backfill.shape.layers import Layers
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.problems import advice
@@ -63,12 +63,14 @@ class Shaped:
     `events`: FILE, ROW, EVENT (UInt16, its position in the mapping), NAME, ID (for a hash its digits), TIME
     (Datetime µs UTC), HEAD and TAIL (the JSON around the id), and KEY of its group under group_by. `invalid`
     has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
+    `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, ID.
     """
 
     rows: pl.DataFrame
     filtered: int
     mapped: int
     events: pl.DataFrame
+    ghosts: pl.DataFrame
     invalid: list[Rejection]
     notices: list[Notice]
 
@@ -104,6 +106,7 @@ class Shaper:
     plain: list[str] = field(default_factory=list)
     columns: Columns = field(default_factory=lambda: Columns({}))
     where_layers: Layers = field(default_factory=Layers)
+    has_sql: bool = False
 
     def whole_groups(self, chunks: Iterable[Chunk], folder: Path | None = None) -> Iterator[Chunk]:
         """The chunks, cut between groups under group_by."""
@@ -117,6 +120,8 @@ class Shaper:
         try:
             return self._shape(rows)
         except pl.exceptions.PolarsError as error:
+            if not self.has_sql:
+                raise
             return self._shape_around(rows, error, Failures())
 
     def _shape_around(self, rows: pl.DataFrame, error: Exception, failures: Failures) -> Shaped:
@@ -142,6 +147,7 @@ class Shaper:
             sum(part.filtered for part in shaped),
             sum(part.mapped for part in shaped),
             pl.concat(part.events for part in shaped),
+            pl.concat(part.ghosts for part in shaped),
             [bad for part in shaped for bad in part.invalid],
             [notice for part in shaped for notice in part.notices],
         )
@@ -150,7 +156,8 @@ class Shaper:
         """One row or group, without events."""
         place = rows[FILE][0], rows[ROW][0]
         invalid = [Rejection(*place, "sql_failed", reason) for _ in self.plans]
-        return Shaped(rows, 0, rows.height, self._shape(rows.clear()).events, invalid, [])
+        none = self._shape(rows.clear())
+        return Shaped(rows, 0, rows.height, none.events, none.ghosts, invalid, [])
 
     def _shape(self, rows: pl.DataFrame) -> Shaped:
         kept = rows
@@ -158,6 +165,7 @@ class Shaper:
             kept = self.where_layers.apply(rows.with_columns(self.numbers)).filter(self.where)
         source = kept if self.grouping is None else self.grouping.apply(kept, self.plain)
         frames: list[pl.DataFrame] = []
+        ghosts: list[pl.DataFrame] = []
         invalid: list[Rejection] = []
         notices: list[Notice] = []
         made = pl.zeros(source.height, pl.Boolean, eager=True)
@@ -169,8 +177,9 @@ class Shaper:
                 chosen = chosen.filter(holds)
             else:
                 made = ~pl.zeros(source.height, pl.Boolean, eager=True)
-            events, bad, noticed = self._events(plan, plan.layers.apply(chosen))
+            events, ghost, bad, noticed = self._events(plan, plan.layers.apply(chosen))
             frames.append(events)
+            ghosts.append(ghost)
             invalid += bad
             notices += noticed
         unused = self._rows_in(kept, source.filter(~made))
@@ -179,6 +188,7 @@ class Shaper:
             rows.height - kept.height + unused,
             kept.height - unused,
             pl.concat(frames),
+            pl.concat(ghosts),
             invalid,
             notices,
         )
@@ -207,17 +217,20 @@ class Shaper:
             return groups.height
         return rows.filter(pl.col(GROUP).is_in(groups[GROUP].implode())).height
 
-    def _events(self, plan: EventPlan, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejection], list[Notice]]:
+    def _events(
+        self, plan: EventPlan, frame: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame, list[Rejection], list[Notice]]:
         checks = self.row_checks + plan.checks
         rejecting = [check.bad for check in checks if check.severity == "reject"]
         others = [check for check in checks if check.severity != "reject"]
         bad = frame.select(pl.any_horizontal(rejecting).alias("")).to_series()
         fine = frame if not bad.any() else frame.filter(~bad)
         key = [KEY] if self.grouping else []
+        number = pl.lit(plan.index, dtype=pl.UInt16).alias(EVENT)
         events = fine.select(
             FILE,
             ROW,
-            pl.lit(plan.index, dtype=pl.UInt16).alias(EVENT),
+            number,
             plan.name.alias(NAME),
             plan.id.alias(ID),
             plan.time.alias(TIME),
@@ -225,7 +238,9 @@ class Shaper:
             plan.tail.alias(TAIL),
             *key,
         )
-        return events, _rejections(frame.filter(bad), checks), _notices(fine, others)
+        wrong = frame.filter(bad)
+        ghosts = wrong.select(FILE, ROW, number, plan.id.alias(ID))
+        return events, ghosts.drop_nulls(ID), _rejections(wrong, checks), _notices(fine, others)
 
 
 def compile_shaper(
@@ -269,7 +284,9 @@ def compile_shaper(
     if problems:
         raise MappingError(str(mapping.path), problems)
     plain = _plain(plans, schema)
-    return Shaper(mapping, where, where_numbers, row_checks, plans, grouping, plain, columns, rows.layers)
+    return Shaper(
+        mapping, where, where_numbers, row_checks, plans, grouping, plain, columns, rows.layers, has_sql(mapping)
+    )
 
 
 def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType]) -> list[str]:

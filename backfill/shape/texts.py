@@ -48,7 +48,9 @@ def number_text(value: pl.Expr) -> pl.Expr:
 
     null where it is NaN or infinite.
     """
-    return pl.when(value.is_finite()).then((value + 0.0).cast(pl.String).str.strip_suffix(".0"))
+    # Adding 0.0 would turn -0.0 into 0.0 for one value and, by a short cut of Polars, not for many.
+    text = value.cast(pl.String).str.strip_suffix(".0")
+    return pl.when(value == 0).then(pl.lit("0")).when(value.is_finite()).then(text)
 
 
 def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -24,7 +24,7 @@ LOCAL_FORMATS = (
     "%Y-%m-%dT%H:%M",
     "%Y-%m-%d",
 )
-ZONE = r"(?i)[0-9] ?(Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)$"
+ZONE = r"(?i)[0-9] ?(Z|UTC|GMT|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)$"
 OFFSET = r"^([+-])([0-9]{2}):?([0-9]{2})?$"
 DATE_LENGTH = 10
 # The directives that tell a time of day; without one, Polars reads a date only.

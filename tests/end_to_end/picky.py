@@ -20,7 +20,9 @@ class PickyApi:
     `taken` counts the uniqueIds of what it answered with 202, `requests` all calls.
     """
 
-    def __init__(self, bad: set[str] | None = None, answer: Callable[[list[dict[str, Any]]], Answer] | None = None) -> None:
+    def __init__(
+        self, bad: set[str] | None = None, answer: Callable[[list[dict[str, Any]]], Answer] | None = None
+    ) -> None:
         self.bad = bad or set()
         self.answer = answer or self._judge
         self.requests = 0

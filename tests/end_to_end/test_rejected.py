@@ -90,7 +90,12 @@ def test_several_events_a_row_and_filters(shop, box):
         "eventName": "Order Placed", "uniqueId": "order:{order_id}", "eventTimestamp": "{at}",
         "customer": {"email": "{email}"},
     }  # fmt: skip
-    refunded = {**placed, "eventName": "Order Refunded", "uniqueId": "refund:{order_id}", "where": "refunded IS NOT NULL"}
+    refunded = {
+        **placed,
+        "eventName": "Order Refunded",
+        "uniqueId": "refund:{order_id}",
+        "where": "refunded IS NOT NULL",
+    }
     shop.mapping(source={"where": "note <> 'test'"}, events=[placed, refunded], delivery={"endpoint": "bulk"})
     run = shop.deliver(status=3)
     assert run.summary["rows"] == {"read": 4, "unreadable": 0, "filtered": 1, "mapped": 3}
@@ -103,7 +108,11 @@ def test_several_events_a_row_and_filters(shop, box):
 
 
 def test_unreadable_rows(shop, box):
-    text = csv_text([HEAD, order(1)]) + "2,2024-01-01\n" + csv_text([order(3), [*order(4), "more"], order(5)])
+    text = (
+        csv_text([HEAD, order(1, "Zoë, größer")])
+        + "2,2024-01-01\n"
+        + csv_text([order(3), [*order(4), "more"], order(5)])
+    )
     shop.write("orders.csv", text.encode() + b"6,2024-01-01,c6@example.com,1.50,\xff\xfe\n")
     shop.mapping()
     run = shop.deliver(status=3)

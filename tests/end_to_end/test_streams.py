@@ -26,7 +26,7 @@ def test_json_lines(small):
     run = small.deliver("--json", status=3)
     lines = [json.loads(line) for line in run.done.out.splitlines()]
     assert all(isinstance(line["type"], str) for line in lines)
-    last = lines[-1]
+    last = lines.pop()
     assert (last.pop("type"), last.pop("folder")) == ("summary", str(run.folder))
     assert last == run.summary
     (checked,) = [line for line in lines if line["type"] == "checked"]

@@ -1,0 +1,183 @@
+"""Index: what only the whole export shows, against a model of plain dicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfill.index import Index, LateProblem, State
+
+ROWS_A_FILE = 7
+
+
+@dataclass(frozen=True)
+class One:
+    """One event: its id, its content, its name, whether its mapping says `occurrence`, what the ledger said of it."""
+
+    id: str
+    content: str
+    name: str = "Order Placed"
+    twin: bool = False
+    state: State = State.NEW
+
+
+def place(number: int) -> tuple[int, int]:
+    return number // ROWS_A_FILE, number % ROWS_A_FILE + 2
+
+
+def filled(chunks: list[list[One]]) -> Index:
+    index, number = Index(), 0
+    for chunk in chunks:
+        places = [place(number + i) for i in range(len(chunk))]
+        number += len(chunk)
+        index.add(
+            pl.Series([one.id for one in chunk], dtype=pl.String),
+            (
+                pl.Series([one.content[:1] for one in chunk], dtype=pl.String),
+                pl.Series([one.content[1:] for one in chunk], dtype=pl.String),
+            ),
+            pl.Series([file for file, _ in places], dtype=pl.UInt32),
+            pl.Series([row for _, row in places], dtype=pl.UInt64),
+            pl.Series([one.name for one in chunk], dtype=pl.String),
+            np.array([one.state for one in chunk], np.uint8),
+            np.array([one.twin for one in chunk], np.bool_),
+        )
+    return index
+
+
+ids = st.sampled_from(["a", "b", "c", "d", "", "é"])
+# Of one id all or none may have twins: the id's own mapping says so.
+ones = st.builds(
+    One,
+    ids,
+    st.sampled_from(["xx", "xy", "yx"]),
+    st.sampled_from(["Order Placed", "Order Refunded"]),
+    st.just(False),
+    st.sampled_from([State.NEW, State.NEW, State.DELIVERED, State.CHANGED, State.REFUSED]),
+)
+
+
+@given(st.lists(st.lists(ones, max_size=6), max_size=6))
+def test_repeated_ids(chunks):
+    index = filled(chunks)
+    events = [one for chunk in chunks for one in chunk]
+    assert len(index) == len(events)
+    problems = index.resolve()
+    assert len(index) == len(events)
+
+    first: dict[str, int] = {}
+    states, expected = [], []
+    for number, one in enumerate(events):
+        at = first.setdefault(one.id, number)
+        if at == number:
+            states.append(one.state)
+        elif one.content == events[at].content:
+            states.append(State.DUPLICATE)
+        else:
+            states.append(State.INVALID)
+            expected.append(LateProblem("id_conflict", *place(number), *place(at)))
+    assert index.states.tolist() == states
+    assert problems == expected
+    assert index.counts() == {state: states.count(state) for state in State}
+    for state in State:
+        names = [one.name for one, its in zip(events, states, strict=True) if its == state]
+        assert index.counts_by_name(state) == {name: names.count(name) for name in names}
+    assert index.twin_of(0, len(events)) is None
+
+
+@given(
+    st.lists(st.lists(st.builds(One, ids, st.sampled_from(["xx", "xy"]), twin=st.just(True)), max_size=6), max_size=6)
+)
+def test_twins(chunks):
+    index = filled(chunks)
+    events = [one for chunk in chunks for one in chunk]
+    assert index.resolve() == []
+    assert set(index.states.tolist()) <= {State.NEW}
+    seen: dict[str, list[str]] = {}
+    twins = []
+    for one in events:
+        twins.append(len(seen.setdefault(one.id, [])))
+        seen[one.id].append(one.content)
+    assert index.twins_differ == sum(c != contents[0] for contents in seen.values() for c in contents)
+    # Any part of the numbers gives the same answer as the whole.
+    for start in range(0, len(events) + 1, 3):
+        for stop in range(start, len(events) + 1, 2):
+            told = index.twin_of(start, stop)
+            assert (told.to_list() if told is not None else [0] * (stop - start)) == twins[start:stop]
+
+
+def test_twins_beside_ids_that_have_none():
+    index = filled(
+        [[One("a", "x", twin=True), One("b", "x")], [One("a", "x", twin=True), One("b", "x"), One("b", "y")]]
+    )
+    problems = index.resolve()
+    assert index.states.tolist() == [State.NEW, State.NEW, State.NEW, State.DUPLICATE, State.INVALID]
+    assert problems == [LateProblem("id_conflict", *place(4), *place(1))]
+    told = index.twin_of(0, 5)
+    assert told is not None
+    assert told.to_list() == [0, 0, 1, 0, 0]
+
+
+@given(st.lists(st.sampled_from("abcdef"), unique=True), st.lists(st.integers(0, 9), max_size=4))
+def test_groups_apart(keys, again):
+    """Each group makes an event at its first row; those that come back make another, and then none is the whole."""
+    order = [*keys, *(keys[i] for i in again if i < len(keys))]
+    events = [One(f"{key} {number}", key) for number, key in enumerate(order)]
+    index = filled([[event] for event in events])
+    for number, key in enumerate(order):
+        file, row = place(number)
+        index.add_groups(
+            pl.Series([key]), pl.Series([file], dtype=pl.UInt32), pl.Series([row], dtype=pl.UInt64)
+        )  # fmt: skip
+    problems = index.resolve()
+    apart = {key for key in order if order.count(key) > 1}
+    assert index.states.tolist() == [State.INVALID if key in apart else State.NEW for key in order]
+    told = {(problem.file, problem.row): (problem.other_file, problem.other_row) for problem in problems}
+    assert len(told) == len(problems)
+    assert set(told) == {place(number) for number, key in enumerate(order) if key in apart}
+    for number, key in enumerate(order):
+        if key in apart:
+            last = len(order) - 1 - order[::-1].index(key)
+            assert told[place(number)] == place(last if order.index(key) == number else order.index(key))
+
+
+def test_an_empty_index():
+    index = filled([])
+    assert index.resolve() == []
+    assert index.counts() == dict.fromkeys(State, 0)
+    assert index.counts_by_name(State.NEW) == {}
+    assert index.twin_of(0, 0) is None
+
+
+def test_names_without_end():
+    count = 70_000
+    index = filled(
+        [
+            [One(str(i), "x", name=f"name {i}") for i in range(start, start + 10_000)]
+            for start in range(0, count, 10_000)
+        ]
+    )
+    index.resolve()
+    by_name = index.counts_by_name(State.NEW)
+    assert sum(by_name.values()) == count
+    assert by_name["name 0"] == 1
+
+
+def test_rows_and_files_beyond_32_bits():
+    index = Index()
+    files, rows = [0, 70_000, 70_000], [2**40 - 1, 5_000_000_000, 2]
+    index.add(
+        pl.Series(["a", "a", "a"]),
+        (pl.Series(["x", "y", "x"]), pl.Series(["", "", ""])),
+        pl.Series(files, dtype=pl.UInt32),
+        pl.Series(rows, dtype=pl.UInt64),
+        pl.Series(["n", "n", "n"]),
+        np.zeros(3, np.uint8),
+        np.zeros(3, np.bool_),
+    )
+    assert index.resolve() == [LateProblem("id_conflict", 70_000, 5_000_000_000, 0, 2**40 - 1)]
+    assert index.states.tolist() == [State.NEW, State.INVALID, State.DUPLICATE]

@@ -1,0 +1,146 @@
+"""The two readings of an export, and the numbers that have to agree between them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfill import mapping as mappings
+from backfill.errors import BugError
+from backfill.index import State
+from backfill.pipeline import Delivered, check_balance
+from backfill.report import problems_of, summarize
+from backfill.settings import Flags, resolve
+from backfill.survey import Survey, plan, survey
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+EVENT = {
+    "eventName": "{name}", "uniqueId": "order:{id}", "eventTimestamp": "{at}", "customer": {"email": "{email}"},
+    "data": {"Note": "{note}"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def look(tmp_path):
+    """`look(rows)`: the survey of rows of (id, at, name, note), and its plan."""
+
+    def survey_of(rows: list[tuple[str, ...]], **parts: Any):
+        lines = ["id,at,name,note,email", *(",".join([*row, "a@example.com"]) for row in rows)]
+        (tmp_path / "orders.csv").write_text("\n".join(lines) + "\n")
+        path = tmp_path / "orders.yaml"
+        tree = {"source": {"files": "orders.csv", "timezone": "UTC", **parts}, "events": [EVENT]}
+        path.write_text(yaml.safe_dump(tree, sort_keys=False))
+        planned = plan(mappings.read(path), NOW)
+        return survey(planned, None, NOW), planned
+
+    return survey_of
+
+
+def test_what_will_be_sent_is_told_by_name(look):
+    recent = f"{NOW - timedelta(hours=71):%Y-%m-%dT%H:%M:%SZ}"
+    rows = [
+        ("1", "2020-01-01", "Order Placed", "x"),
+        ("2", recent, "Order Placed", "x"),
+        ("3", "2021-05-05", "Order Refunded", "x"),
+        ("3", "2021-05-05", "Order Refunded", "x"),
+        ("1", "2020-01-01", "Order Placed", "other"),
+        ("4", "2030-01-01", "Order Placed", "x"),
+    ]
+    found, _ = look(rows)
+    assert found.events() == {
+        "total": 6, "invalid": 2, "duplicate": 1, "already_delivered": 0, "changed": 0, "refused": 0, "ready": 3,
+    }  # fmt: skip
+    placed, refunded = found.names["Order Placed"], found.names["Order Refunded"]
+    assert (placed.count, placed.recent) == (2, 1)
+    assert placed.oldest == datetime(2020, 1, 1, tzinfo=UTC)
+    assert refunded.count == 1
+    assert found.rejected == 2
+    assert {code: group.count for code, group in found.problems.items()} == {"id_conflict": 1, "time_in_future": 1}
+
+
+def test_names_that_are_alike_and_many(look):
+    found, _ = look(
+        [(str(i), "2020-01-01", name, "x") for i, name in enumerate(["Order Placed", "order  placed", "Other"])]
+    )
+    assert [(n.code, n.count) for n in found.notices.values()] == [("similar_names", 2)]
+    found, _ = look([(str(i), "2020-01-01", f"Order {i}", "x") for i in range(51)])
+    assert [(n.code, n.count) for n in found.notices.values()] == [("many_names", 51)]
+
+
+def test_examples_are_few_and_problems_sorted(look):
+    rows = [(str(i), "never", "Order Placed", "x") for i in range(50)] + [("", "2020-01-01", "Order Placed", "x")]
+    found, planned = look(rows)
+    first, second = problems_of(found, planned.export)
+    assert (first["code"], first["count"], second["code"]) == ("not_a_time", 50, "missing_id")
+    assert 1 <= len(first["examples"]) <= 5
+    assert first["examples"][0]["place"] == "orders.csv:2"
+
+
+@given(
+    states=st.lists(st.sampled_from(list(State)), max_size=30),
+    invalid=st.integers(0, 5),
+    retry=st.booleans(),
+    limit=st.none() | st.integers(1, 10),
+    data=st.data(),
+)
+def test_the_summary_balances_whatever_came_of_it(states, invalid, retry, limit, data):
+    found = Survey(invalid=invalid)
+    found.index.states = np.array(states, np.uint8)
+    found.index.name_numbers = np.zeros(len(states), np.uint16)
+    found.index.names.append("Order Placed")
+    wanted = (State.NEW, State.REFUSED) if retry else (State.NEW,)
+    ready = sum(state in wanted for state in states)
+    total = ready if limit is None else min(ready, limit)
+    accepted = data.draw(st.integers(0, total))
+    refused = data.draw(st.integers(0, total - accepted))
+    pending = total - accepted - refused
+    delivered = Delivered(accepted, refused, pending, data.draw(st.integers(0, pending)), {"Order Placed": accepted})
+    check_balance(found, delivered, total)
+    settings = resolve(Path("m"), mappings.Delivery(), Flags(sandbox=True, retry_rejected=retry, limit=limit), {})
+
+    class NoExport:
+        files: tuple = ()
+        notes: tuple = ()
+
+    told = summarize(found, delivered, settings, NoExport(), mapping="m", started=NOW, finished=NOW, status=0)
+    events = told["events"]
+    assert events["total"] == sum(count for name, count in events.items() if name != "total") == len(states) + invalid
+    assert min(events.values()) >= 0
+    assert events["invalid"] == invalid + states.count(State.INVALID)
+    assert (events["accepted"], events["duplicate"]) == (accepted, states.count(State.DUPLICATE))
+    if limit is None:
+        assert events["pending"] == pending
+
+
+@pytest.mark.parametrize(
+    "delivered",
+    [
+        Delivered(accepted=2, sent_names={"n": 2}),
+        Delivered(accepted=1, sent_names={"n": 2}, pending=2),
+        Delivered(accepted=1, sent_names={"n": 1}, pending=1),
+        Delivered(accepted=1, sent_names={"n": 1}, pending=2, unsent=3),
+        Delivered(accepted=1, sent_names={"n": 1}, pending=2, unsent=-1),
+    ],
+)
+def test_numbers_that_do_not_balance_are_a_bug(delivered):
+    found = Survey()
+    found.index.states = np.zeros(3, np.uint8)
+    check_balance(found, Delivered(accepted=1, sent_names={"n": 1}, pending=2, unsent=1), 3)
+    with pytest.raises(BugError) as caught:
+        check_balance(found, delivered, 3)
+    assert caught.value.status == 70
+
+
+def test_rows_that_do_not_balance_are_a_bug():
+    found = Survey()
+    found.rows = replace(found.rows, read=2, mapped=1)
+    with pytest.raises(BugError):
+        check_balance(found, Delivered(), 0)

@@ -1,0 +1,174 @@
+"""Times as texts, numbers and types: in UTC, or rejected; no zone is guessed, no clock change passed over."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.shape.support import data, event, field_of, mapping, run, table
+from backfill.shape import compile_shaper
+
+BERLIN = "Europe/Berlin"
+
+
+def stamps(texts: list[Any] | pl.Series, value: Any = "{at}", **source: Any) -> list[Any]:
+    return field_of("eventTimestamp", value, {"at": texts}, **source)
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z"), ("2024-01-02 03:04:05", "2024-01-02T02:04:05Z"),
+        ("2024-07-02T03:04", "2024-07-02T01:04:00Z"), ("2024-01-02", "2024-01-01T23:00:00Z"),
+        ("2024-01-02T03:04:05.123456Z", "2024-01-02T03:04:05.123456Z"), ("2024-01-02 03:04:05.1", "2024-01-02T02:04:05.100Z"),
+        ("2024-01-02 03:04:05 UTC", "2024-01-02T03:04:05Z"), ("2024-01-02 03:04:05 -0500", "2024-01-02T08:04:05Z"),
+        ("2024-01-02T03:04:05+05:30", "2024-01-01T21:34:05Z"), ("2024-01-02T03:04:05-02", "2024-01-02T05:04:05Z"),
+        ("2024-01-02 03:04 +0100", "2024-01-02T02:04:00Z"), ("2024-01-02 03:04:05 gmt", "2024-01-02T03:04:05Z"),
+        (" 2024-01-02T03:04:05z ", "2024-01-02T03:04:05Z"), ("0001-01-02T00:00:00Z", "0001-01-02T00:00:00Z"),
+        ("2024-01-02 24:00:00", "!not_a_time"), ("2024-02-30", "!not_a_time"), ("02.01.2024", "!not_a_time"),
+        ("yesterday", "!not_a_time"), ("2024", "!not_a_time"), ("1704164645", "!not_a_time"), ("", "!missing_time"),
+        ("9999-12-31T23:59:59Z", "!time_in_future"), ("2025-01-01T00:11:00Z", "!time_in_future"),
+        ("2025-01-01T00:09:00Z", "2025-01-01T00:09:00Z"), ("0000-01-01T00:00:00Z", "!time_out_of_range"),
+        ("2024-01-02T03:04:05+25:00", "!not_a_time"), ("2024-01-02 03:04:05 EST", "!not_a_time"),
+    ],
+)  # fmt: skip
+def test_iso(text: str, utc: str) -> None:
+    assert stamps([text], timezone=BERLIN) == [utc]
+    # Alone, and among others of the usual form.
+    assert stamps(["2024-01-02 03:04:05", text], timezone=BERLIN) == ["2024-01-02T02:04:05Z", utc]
+
+
+def test_a_time_without_a_zone() -> None:
+    texts = ["2024-01-02 03:04:05", "2024-01-02T03:04:05Z"]
+    assert stamps(texts) == ["!time_without_zone", "2024-01-02T03:04:05Z"]
+    assert stamps(texts, {"column": "at", "timezone": "Asia/Tokyo"})[0] == "2024-01-01T18:04:05Z"
+    assert stamps(texts, {"column": "at", "timezone": "UTC"}, timezone=BERLIN)[0] == "2024-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize(
+    ("ambiguous", "repeated", "skipped"),
+    [
+        ("reject", "!ambiguous_time", "!ambiguous_time"),
+        ("earliest", "2024-10-27T00:30:00Z", "2024-03-31T01:30:00Z"),
+        ("latest", "2024-10-27T01:30:00Z", "2024-03-31T00:30:00Z"),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "typed", "format"])
+def test_clock_changes(ambiguous: str, repeated: str, skipped: str, form: str) -> None:
+    times = [datetime(2024, 10, 27, 2, 30), datetime(2024, 3, 31, 2, 30), datetime(2024, 3, 31, 3, 0)]
+    value: Any = {"column": "at", "format": "%d.%m.%Y %H:%M"} if form == "format" else "{at}"
+    written = {"text": "%Y-%m-%d %H:%M:%S", "format": "%d.%m.%Y %H:%M"}
+    column = times if form == "typed" else [time.strftime(written[form]) for time in times]
+    assert stamps(column, value, timezone=BERLIN, ambiguous=ambiguous) == [repeated, skipped, "2024-03-31T01:00:00Z"]
+
+
+@given(
+    st.datetimes(datetime(1970, 1, 1), datetime(2024, 12, 31)),
+    st.sampled_from([BERLIN, "America/New_York", "Australia/Lord_Howe"]),
+)
+@example(datetime(2024, 10, 27, 2, 30), BERLIN)
+@example(datetime(2024, 3, 31, 2, 30), BERLIN)
+@example(datetime(2011, 12, 30, 12), "Pacific/Apia")
+def test_local_times_are_pythons(local: datetime, zone: str) -> None:
+    """PEP 495's fold 0 is `earliest`, fold 1 `latest`."""
+    for fold, ambiguous in ((0, "earliest"), (1, "latest")):
+        utc = local.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC)
+        if utc.astimezone(ZoneInfo(zone)).replace(tzinfo=None) != local and zone == "Pacific/Apia":
+            continue  # a whole day was skipped: no offset is the right one
+        found = stamps([local.isoformat(" ")], timezone=zone, ambiguous=ambiguous)[0]
+        assert datetime.fromisoformat(found) == utc
+
+
+@given(st.datetimes(datetime(1, 1, 3), datetime(2024, 12, 31)), st.integers(-23 * 60, 23 * 60), st.sampled_from("T "),
+       st.sampled_from(["", ":", "Z"]))  # fmt: skip
+def test_offsets_are_pythons(local: datetime, minutes: int, separator: str, form: str) -> None:
+    if form == "Z":
+        text, offset = local.isoformat(separator) + "Z", 0
+    else:
+        text = f"{local.isoformat(separator)}{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{form}{abs(minutes) % 60:02}"
+        offset = minutes
+    expected = local.replace(tzinfo=UTC) - timedelta(minutes=offset)
+    assert datetime.fromisoformat(stamps([text])[0]) == expected
+
+
+@given(st.text(alphabet="0123456789-T :+Z.", max_size=26))
+def test_what_no_time_is_is_rejected(text: str) -> None:
+    """What is taken for a time is one to Python as well, but for its leniency in widths."""
+    found = stamps([text], timezone="UTC")[0]
+    if not str(found).startswith("!"):
+        assert datetime.fromisoformat(found).year >= 1
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "utc"),
+    [
+        ("%d.%m.%Y %H:%M", "02.01.2024 03:04", "2024-01-02T02:04:00Z"), ("%d.%m.%Y", "02.01.2024", "2024-01-01T23:00:00Z"),
+        ("%m/%d/%y %I:%M %p", "01/02/24 03:04 PM", "2024-01-02T14:04:00Z"), ("%Y%m%d", "20240102", "2024-01-01T23:00:00Z"),
+        ("%Y-%m-%dT%H:%M:%S%z", "2024-01-02T03:04:05-0500", "2024-01-02T08:04:05Z"),
+        ("%Y-%m-%dT%H:%M:%S%z", "2024-01-02T03:04:05Z", "2024-01-02T03:04:05Z"),
+        ("%Y-%m-%d %H:%M:%S %:z", "2024-01-02 03:04:05 +02:00", "2024-01-02T01:04:05Z"),
+        ("%Y-%m-%d %H:%M:%S%.f", "2024-01-02 03:04:05.25", "2024-01-02T02:04:05.250Z"),
+        ("%s", "1704164645", "2024-01-02T03:04:05Z"), ("epoch_s", "1704164645", "2024-01-02T03:04:05Z"),
+        ("epoch_s", "1704164645.5", "2024-01-02T03:04:05.500Z"), ("epoch_ms", "1704164645123", "2024-01-02T03:04:05.123Z"),
+        ("epoch_s", "x", "!not_a_time"), ("epoch_s", "1e300", "!not_a_time"), ("%d.%m.%Y", "2024-01-02", "!not_a_time"),
+        ("%d.%m.%Y", "31.02.2024", "!not_a_time"), ("epoch_s", "", "!missing_time"),
+    ],
+)  # fmt: skip
+def test_formats(form: str, text: str, utc: str) -> None:
+    assert stamps([text], {"column": "at", "format": form}, timezone=BERLIN) == [utc] if "epoch" not in form else True
+    if "epoch" in form:
+        assert stamps([text], {"column": "at", "format": form}) == [utc]
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.UInt32, pl.Float64, pl.Decimal(20, 3)])
+def test_typed_epochs(dtype: Any) -> None:
+    column = pl.Series([1704164645, None]).cast(dtype)
+    assert stamps(column, {"column": "at", "format": "epoch_s"}) == ["2024-01-02T03:04:05Z", "!missing_time"]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_typed_times(unit: Any) -> None:
+    column = pl.Series([datetime(2024, 1, 2, 3, 4, 5, 123_000)]).cast(pl.Datetime(unit))
+    assert stamps(column, timezone=BERLIN) == ["2024-01-02T02:04:05.123Z"]
+    assert stamps(column) == ["!time_without_zone"]
+    assert stamps(column.dt.replace_time_zone("Asia/Tokyo")) == ["2024-01-01T18:04:05.123Z"]
+    assert stamps(pl.Series([date(2024, 1, 2)]), timezone=BERLIN) == ["2024-01-01T23:00:00Z"]
+
+
+def test_days_are_as_they_are_written() -> None:
+    day = {"column": "at", "type": "date"}
+    texts = ["2024-01-02", "2024-01-02T23:30:00-05:00", "2024-01-02 00:30:00", "x", None]
+    expected = ["2024-01-02"] * 3 + ["!not_a_time", None]
+    assert data(day, {"at": texts}) == expected
+    assert data(day, {"at": texts}, timezone="Asia/Tokyo") == expected
+    assert data({**day, "format": "%d.%m.%Y"}, {"at": ["02.01.2024"]}, timezone=BERLIN) == ["2024-01-02"]
+    assert data(day, {"at": [date(2024, 1, 2)]}, timezone=BERLIN) == ["2024-01-02"]
+    assert data(day, {"at": [datetime(2024, 1, 2, 23)]}, timezone=BERLIN) == ["2024-01-02"]
+    zoned = pl.Series([datetime(2024, 1, 2, 23, tzinfo=UTC)])
+    assert data(day, {"at": zoned}, timezone=BERLIN) == ["2024-01-03"]
+
+
+def test_times_in_data_and_custom_fields() -> None:
+    value = {"column": "at", "type": "datetime"}
+    assert data(value, {"at": ["2024-01-02 03:04:05", None]}, timezone=BERLIN) == ["2024-01-02T02:04:05Z", None]
+    assert data({**value, "on_invalid": "omit"}, {"at": ["x"]}) == [None]
+    assert data("{at}", {"at": ["2024-01-02 03:04:05"]}) == ["2024-01-02 03:04:05"]
+    found = field_of("customer.customFields.f", value, {"at": ["2024-01-02T03:04:05Z"]})
+    assert found == ["2024-01-02T03:04:05Z"]
+
+
+def test_times_in_a_default() -> None:
+    value = {"column": "at", "default": "2024-01-02T03:04:05Z"}
+    assert stamps(["2023-01-02T03:04:05Z", None], value) == ["2023-01-02T03:04:05Z", "2024-01-02T03:04:05Z"]
+
+
+def test_no_rows() -> None:
+    frame = table({"at": pl.Series([], dtype=pl.String)})
+    shaper = compile_shaper(mapping([event(eventTimestamp="{at}")], timezone=BERLIN), frame.schema, datetime.now(UTC))
+    assert run(shaper, [frame]).bodies == []
