@@ -216,15 +216,12 @@ def survey(
 
 def events_of(events: pl.DataFrame) -> Events:
     """Shaped events with whole ids, as columns of Python values ready to be sent."""
-    body = events.select(
-        pl.concat_str([pl.col(HEAD), pl.lit(',"uniqueId":'), _id_json(), pl.col(TAIL)]).alias("body"),
-        ID,
-        HEAD,
-        TAIL,
-    )
-    ids = body[ID].to_list()
+    whole = [pl.col(HEAD), pl.lit(',"uniqueId":'), _id_json(), pl.col(TAIL)]
+    # As Binary, because Python then copies bytes instead of decoding and encoding texts: 0.1 µs against 0.9 an event.
+    bodies = events.select(pl.concat_str(whole).cast(pl.Binary)).to_series().to_list()
+    ids = events[ID].to_list()
     return Events(
-        bodies=[text.encode() for text in body["body"].to_list()],
+        bodies=bodies,
         ids=ids,
         keys=[key(one) for one in ids],
         contents=_contents(events),
@@ -240,8 +237,8 @@ def _id_json() -> pl.Expr:
 
 def _contents(events: pl.DataFrame) -> list[bytes]:
     """Digests of what an event says, its id left out: the ledger's key is the id's already."""
-    texts = events.select(pl.concat_str([pl.col(HEAD), pl.col(TAIL)])).to_series()
-    return [content(text.encode()) for text in texts.to_list()]
+    texts = events.select(pl.concat_str([pl.col(HEAD), pl.col(TAIL)]).cast(pl.Binary)).to_series()
+    return [content(text) for text in texts.to_list()]
 
 
 def _states(found: Survey, events: pl.DataFrame, ledger: Ledger, start: int) -> npt.NDArray[np.uint8]:

@@ -17,7 +17,7 @@ EMAIL = (
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$"
 )
 EMAIL_LENGTH = 254
-LOCAL_PART = r"^[^@]{1,64}@"
+LOCAL_PART = 64
 
 # The North American plan: area and exchange codes begin with 2 to 9, area codes have no 9 in the middle.
 NANP = (
@@ -27,12 +27,12 @@ NANP = (
 NANP_REGIONS = frozenset({"US", "CA", "PR"})
 
 
-def valid_email(text: pl.Expr) -> pl.Expr:
+def valid_email(text: pl.Expr, let: Let) -> pl.Expr:
     """The email without the spaces around it; null where it is none."""
-    text = text.str.strip_chars()
-    # The local part is measured by its own pattern: a counted repetition in EMAIL would make it ten times
-    # slower.
-    fine = text.str.contains(EMAIL) & text.str.contains(LOCAL_PART) & (text.str.len_bytes() <= EMAIL_LENGTH)
+    text = let(text.str.strip_chars())
+    # The local part is measured apart: a counted repetition in EMAIL would make it ten times slower.
+    fine = text.str.contains(EMAIL) & (text.str.find("@", literal=True) <= LOCAL_PART)
+    fine &= text.str.len_bytes() <= EMAIL_LENGTH
     return pl.when(fine).then(text)
 
 

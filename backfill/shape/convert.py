@@ -68,7 +68,7 @@ def convert(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
     if not flat(dtype):
         if kind not in ("own", "json"):
             return f"a column of type {dtype} can't be a {kind}"
-        return Converted(let(as_json(raw, dtype)), pl.String(), faults(raw, dtype), json=True)
+        return Converted(let(as_json(raw, dtype, let)), pl.String(), faults(raw, dtype), json=True)
     if kind in ("own", "json"):
         kind = _own(dtype)
     if kind == "number":
@@ -106,7 +106,7 @@ def _own(dtype: pl.DataType) -> str:
 
 def _text(text: pl.Expr, kind: str, target: Target, let: Let) -> Converted:
     if kind == "email":
-        return _checked(text, let(valid_email(text)), "invalid_email")
+        return _checked(text, let(valid_email(text, let)), "invalid_email")
     if kind == "phone":
         return _checked(text, let(valid_phone(text, target.region, let)), "invalid_phone")
     if kind in ("currency", "country"):
@@ -130,13 +130,12 @@ def _checked(text: pl.Expr, valid: pl.Expr, code: str) -> Converted:
 
 def parse_number(text: pl.Expr, numerals: Numerals) -> pl.Expr:
     """A text as Float64; null where it is none. `1,234.50` only where the thousands mark is declared."""
-    number = number_digits(text, numerals).cast(pl.Float64, strict=False)
+    number = number_digits(text.str.strip_chars(), numerals).cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(number)
 
 
 def number_digits(text: pl.Expr, numerals: Numerals) -> pl.Expr:
     """A text without its thousands marks and with a decimal point; null where the marks are not where they belong."""
-    text = text.str.strip_chars()
     if not numerals.thousands and numerals.decimal == ".":
         return text
     mark, decimal = _literal(numerals.thousands or ""), _literal(numerals.decimal)
@@ -154,12 +153,13 @@ def _literal(mark: str) -> str:
 
 def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
     if dtype == pl.String:
+        raw = let(raw.str.strip_chars())
         digits = let(number_digits(raw, target.numerals))
         number = digits.cast(pl.Float64, strict=False)
         value = let(pl.when(number.is_finite()).then(number))
         problems = [
             ("integer_too_large", digits.map_batches(_beyond, return_dtype=pl.Boolean)),
-            ("not_a_number", _filled(raw) & value.is_null()),
+            ("not_a_number", (raw != "") & value.is_null()),
         ]
     elif dtype.is_numeric():
         # 0.1 as Float32 means 0.1, not the double 0.10000000149011612.

@@ -18,7 +18,7 @@ from backfill.shape.convert import UTC, Target
 from backfill.shape.layers import Layers
 from backfill.shape.leaf import Check, Leaf, Leaves, label
 from backfill.shape.sql import SqlError, read_sql, type_of
-from backfill.shape.texts import as_text, json_object
+from backfill.shape.texts import as_text, json_members, key_text
 
 __all__ = ["EventPlan", "compile_event", "compile_where"]
 
@@ -78,7 +78,8 @@ def compile_event(
     members += [(key, leaf) for key, leaf in (("value", value), ("valueCurrency", currency)) if leaf]
     members += [("customer", customer), ("data", data)]
     head = let(name.json('{"eventName":'))
-    tail = let(pl.concat_str([pl.lit(","), _object(leaves, members).value.str.strip_prefix("{")]))
+    # A customer is always there, so that the members are never empty, nor their first comma without use.
+    tail = let(pl.concat_str([*_pieces(members), pl.lit("}")], ignore_nulls=True))
     size = head.str.len_bytes() + tail.str.len_bytes() + (api.UNIQUE_ID_CHARACTERS * 6 + 20)
     leaves.check("event_too_large", "", size > api.EVENT_BYTES, size.cast(pl.String))
     plan = EventPlan(
@@ -100,12 +101,14 @@ def _check_event(leaves: Leaves, event: Event, name: Leaf, time: Leaf, identity:
         leaves.check("id_too_long", "uniqueId", identity.str.len_chars() > api.UNIQUE_ID_CHARACTERS, identity)
 
 
+def _pieces(members: Sequence[tuple[str, Leaf]]) -> list[pl.Expr]:
+    return [piece for key, leaf in members for piece in leaf.pieces("," + key_text(key))]
+
+
 def _object(leaves: Leaves, members: Sequence[tuple[str, Leaf]]) -> Leaf:
-    """A JSON object of the members that are not null; null when none is left."""
-    native = [(key, leaf.value) for key, leaf in members if leaf.native]
-    others = [(key, leaf.json) for key, leaf in members if not leaf.native]
+    """A JSON object of the members that have a value; there is none when none has."""
     let = leaves.layers.let
-    return Leaf(let(json_object(native, others, let)), pl.String(), is_json=True)
+    return Leaf(let(json_members(_pieces(members))), pl.String(), let, "members")
 
 
 def compile_where(leaves: Leaves, path: Path, where: str | None) -> pl.Expr | None:
@@ -189,32 +192,31 @@ def _data(leaves: Leaves, event: Event, at: Path) -> Leaf:
         path: Path = (*at, "data", key)
         leaf = leaves.leaf(path, value, Target("own"))
         members.append((key, leaf))
-        if value.const is None and not leaf.is_json and (leaf.dtype == pl.String or leaf.dtype.is_numeric()):
+        if value.const is None and leaf.form == "value" and (leaf.dtype == pl.String or leaf.dtype.is_numeric()):
             unset = leaf.value == ("" if leaf.dtype == pl.String else 0)
             leaves.check("unset", label(path), unset, as_text(leaf.value, leaf.dtype), "notice")
     members.append(("$extra", extra(leaves, (*at, "data", "$extra"), event.extra)))
     if len(members) > api.DATA_PROPERTIES:
-        count = pl.sum_horizontal(leaf.value.is_not_null() for _, leaf in members)
+        count = pl.sum_horizontal(leaf.given for _, leaf in members)
         leaves.check("too_many_properties", "data", count > api.DATA_PROPERTIES, count.cast(pl.String))
     return _object(leaves, members)
 
 
 def extra(leaves: Leaves, path: Path, node: Node) -> Leaf:
-    """What `$extra` holds: values, objects, lists; null when nothing is left of it."""
+    """What `$extra` holds: values, objects, lists; none when nothing is left of it."""
+    let = leaves.layers.let
     if isinstance(node, Value):
         if node.collect is not None:
-            return Leaf(pl.col(leaves.aggregated[path]), pl.String(), is_json=True)
+            return Leaf(pl.col(leaves.aggregated[path]), pl.String(), let, "json")
         leaf = leaves.leaf(path, node, Target("own"))
-        if leaf.is_json:
+        if leaf.form == "json":
             long = leaf.value.map_batches(_has_long, return_dtype=pl.Boolean)
             leaves.check("text_too_long", label(path), long, leaf.value)
         return leaf
     if isinstance(node, list):
         items = [extra(leaves, (*path, i), item).json().fill_null("null") for i, item in enumerate(node)]
-        listed = (
-            pl.concat_str([pl.lit("["), pl.concat_str(items, separator=","), pl.lit("]")]) if items else pl.lit("[]")
-        )
-        return Leaf(listed, pl.String(), is_json=True)
+        inner = pl.concat_str(items, separator=",") if items else pl.lit("")
+        return Leaf(let(pl.concat_str([pl.lit("["), inner, pl.lit("]")])), pl.String(), let, "json")
     return _object(leaves, [(key, extra(leaves, (*path, key), item)) for key, item in sorted(node.items())])
 
 

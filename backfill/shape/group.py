@@ -147,7 +147,7 @@ def _sql(grouping: Grouping, leaves: Leaves, path: Path, value: Value | str) -> 
 
 def _collect(grouping: Grouping, leaves: Leaves, path: Path, item: dict[str, Node]) -> None:
     name = f":aggregate{len(grouping.aggregates)}"
-    text = extra(leaves, (*path, "collect"), item).value
+    text = leaves.layers.let(extra(leaves, (*path, "collect"), item).json())
     listed = pl.concat_str([pl.lit("["), text.drop_nulls().str.join(","), pl.lit("]")])
     grouping.aggregates.append(pl.when(text.is_not_null().any()).then(listed).alias(name))
     grouping.aggregated[path] = name

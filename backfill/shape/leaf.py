@@ -15,10 +15,12 @@ from backfill.shape.columns import Columns
 from backfill.shape.convert import Numerals, Target, convert, parse_number
 from backfill.shape.layers import Layers
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
-from backfill.shape.texts import as_json, as_text, faults, is_native
+from backfill.shape.texts import Let, as_text, faults, json_object, json_pieces
 from backfill.shape.times import Zone
 
 __all__ = ["Check", "Leaf", "Leaves"]
+
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 Severity = Literal["reject", "omit", "notice"]
 
@@ -39,24 +41,37 @@ class Check:
     severity: Severity = "reject"
 
 
+Form = Literal["value", "json", "members"]
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A compiled value: `value` of `dtype`, null where there is none; `is_json` marks a text that is JSON already."""
+    """A compiled value: `value` of `dtype`, null where there is none.
+
+    `form` marks a text that is JSON already, or the members of an object, empty where it has none.
+    """
 
     value: pl.Expr
     dtype: pl.DataType
-    is_json: bool = False
+    let: Let
+    form: Form = "value"
 
     @property
-    def native(self) -> bool:
-        """Whether Polars' own encoder writes it as it should be."""
-        return not self.is_json and is_native(self.dtype)
+    def given(self) -> pl.Expr:
+        """Whether there is a value."""
+        return self.value != "" if self.form == "members" else self.value.is_not_null()
+
+    def pieces(self, before: str = "") -> list[pl.Expr]:
+        """What makes the JSON text with `before` in front of it, to be joined; all null where there is no value."""
+        if self.form == "members":
+            return json_object(self.value, before)
+        if self.form == "json":
+            return [pl.when(self.given).then(pl.lit(before)), self.value]
+        return json_pieces(self.value, self.dtype, self.let, before)
 
     def json(self, before: str = "") -> pl.Expr:
-        """The JSON text with `before` in front of it; null stays null."""
-        if self.is_json:
-            return pl.concat_str([pl.lit(before), self.value]) if before else self.value
-        return as_json(self.value, self.dtype, before)
+        """The JSON text with `before` in front of it; null where there is no value."""
+        return pl.concat_str(self.pieces(before))
 
 
 @dataclass
@@ -74,7 +89,7 @@ class Leaves:
     checks: list[Check] = field(default_factory=list)
     problems: list[MappingProblem] = field(default_factory=list)
     aggregated: dict[Path, str] = field(default_factory=dict)
-    latest: datetime = datetime.max.replace(tzinfo=UTC)
+    latest: datetime = LATEST
     _numbers: dict[str, pl.Expr] = field(default_factory=dict)
 
     def leaf(self, path: Path, value: Value, target: Target) -> Leaf:
@@ -88,14 +103,14 @@ class Leaves:
         done = convert(raw, dtype, target, self.layers.let)
         if isinstance(done, str):
             self.problem(path, done, "give another column, or convert it with sql:")
-            return Leaf(pl.lit(None, dtype=pl.String), pl.String())
+            return Leaf(pl.lit(None, dtype=pl.String), pl.String(), self.layers.let)
         severity: Severity = "omit" if self._omits(value, target) else "reject"
         bad = [self._check(path, code, wrong, shown, column, severity) for code, wrong in done.problems]
         result = self.layers.let(done.value)
         if bad and severity == "omit":
             # Some conversions notice what is wrong beside their value; a wrong value is no value.
             result = self.layers.let(pl.when(~pl.any_horizontal(bad)).then(result))
-        leaf = Leaf(result, done.dtype, done.json)
+        leaf = Leaf(result, done.dtype, self.layers.let, "json" if done.json else "value")
         if unmapped is not None and value.otherwise is not None:
             leaf = self._instead((*path, "otherwise"), value.otherwise, target, leaf, unmapped)
         elif unmapped is not None:
@@ -213,11 +228,11 @@ class Leaves:
         kind = "own" if target.kind == "json" else target.kind
         other = self.leaf(path, value, replace(target, kind=kind, format=None))
         self.checks[first:] = [replace(check, bad=self.layers.let(check.bad & where)) for check in self.checks[first:]]
-        if leaf.dtype == other.dtype and leaf.is_json == other.is_json:
+        if leaf.dtype == other.dtype and leaf.form == other.form:
             return replace(leaf, value=self.layers.let(pl.when(where).then(other.value).otherwise(leaf.value)))
         # A number instead of a text, or either instead of nested JSON: each stays what it is.
         either = self.layers.let(pl.when(where).then(other.json()).otherwise(leaf.json()))
-        return Leaf(either, pl.String(), is_json=True)
+        return Leaf(either, pl.String(), self.layers.let, "json")
 
     def _omits(self, value: Value, target: Target) -> bool:
         return (value.on_invalid or ("omit" if target.kind in ("email", "phone") else "reject")) == "omit"

@@ -16,6 +16,7 @@ from backfill.mapping import HashId, Mapping
 from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
 from backfill.shape.event import EventPlan, compile_event, compile_where
+from backfill.shape.gather import gathered
 from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping, has_sql
 from backfill.shape.layers import Layers
 from backfill.shape.leaf import Check, Leaves
@@ -109,8 +110,15 @@ class Shaper:
     has_sql: bool = False
 
     def whole_groups(self, chunks: Iterable[Chunk], folder: Path | None = None) -> Iterator[Chunk]:
-        """The chunks, cut between groups under group_by."""
-        return adjacent(chunks, self.columns, self.grouping.keys) if self.grouping else iter(chunks)
+        """The chunks, cut between groups under group_by.
+
+        `folder` is where groups whose rows are not adjacent are gathered, on disk; None is the system's.
+        """
+        if self.grouping is None:
+            return iter(chunks)
+        if self.grouping.adjacent:
+            return adjacent(chunks, self.columns, self.grouping.keys)
+        return gathered(chunks, self.columns, self.grouping.keys, folder)
 
     def shape(self, rows: pl.DataFrame) -> Shaped:
         """The events of some rows (as `whole_groups` gives them).

@@ -23,8 +23,10 @@ __all__ = [
     "faults",
     "flat",
     "instance",
-    "is_native",
+    "json_members",
     "json_object",
+    "json_pieces",
+    "key_text",
     "number_text",
 ]
 
@@ -34,8 +36,8 @@ Let = Callable[[pl.Expr], pl.Expr]
 # chrono's %.f writes no fraction where there is none.
 RFC3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 LOCAL = "%Y-%m-%dT%H:%M:%S%.f"
-# A member that can't be: it takes the place of the first, so that a comma leads each of the others.
-NOTHING = '{"":null'
+# All that Polars' encoder escapes, so that a text is the same whether or not its chunk goes through it.
+ESCAPED = ['"', "\\", *map(chr, range(0x20))]
 
 
 def flat(dtype: pl.DataType) -> bool:
@@ -96,20 +98,38 @@ def _decode(series: pl.Series, otherwise: Callable[[bytes], str | None]) -> pl.S
     return pl.Series(series.name, [None if v is None else one(v) for v in series.to_list()], dtype=pl.String)
 
 
-def is_native(dtype: pl.DataType) -> bool:
-    """Whether Polars' own JSON of this type is ours: a double is not, 12.0 instead of 12."""
-    return dtype in (pl.String, pl.Boolean, pl.Int64)
+def json_pieces(value: pl.Expr, dtype: pl.DataType, let: Let, before: str = "") -> list[pl.Expr]:
+    """What makes the JSON text of a value with `before` in front of it, to be joined; all null where the value is.
 
-
-def as_json(value: pl.Expr, dtype: pl.DataType, before: str = "") -> pl.Expr:
-    """A value of any type as JSON text with `before` in front of it; null stays null."""
-    if dtype == pl.Boolean or dtype.is_integer() or dtype.is_float() or isinstance(dtype, pl.Decimal):
-        text = as_text(value, dtype)
-        return pl.concat_str([pl.lit(before), text]) if before else text
+    Pieces, because a text is copied each time that it is put together.
+    """
+    if dtype == pl.Boolean or dtype.is_numeric():
+        return [_where(value, before), as_text(value, dtype)]
     if dtype.is_temporal():
-        return pl.concat_str([pl.lit(before + '"'), as_text(value, dtype), pl.lit('"')])
-    encoded = _encoded(as_text(value, dtype) if flat(dtype) else _plain(value, dtype))
-    return pl.when(value.is_not_null()).then(pl.concat_str([pl.lit(before), encoded]) if before else encoded)
+        return [_where(value, before + '"'), as_text(value, dtype), _where(value, '"')]
+    if flat(dtype):
+        text = let(as_text(value, dtype))
+        escaped = let(text.map_batches(_escaped, return_dtype=pl.String))
+        return [_where(text, before + '"'), escaped, _where(text, '"')]
+    return [_where(value, before), _encoded(_plain(value, dtype))]
+
+
+def as_json(value: pl.Expr, dtype: pl.DataType, let: Let) -> pl.Expr:
+    """A value of any type as JSON text; null stays null."""
+    return pl.concat_str(json_pieces(value, dtype, let))
+
+
+def _where(value: pl.Expr, text: str) -> pl.Expr:
+    return pl.when(value.is_not_null()).then(pl.lit(text))
+
+
+def _escaped(texts: pl.Series) -> pl.Series:
+    """Each text as it stands between the quotes of JSON. Most columns have nothing to escape, and are not copied."""
+    if not texts.str.contains_any(ESCAPED).any():
+        return texts
+    encoded = pl.struct(pl.lit(texts).alias("x")).struct.json_encode()
+    between = encoded.str.strip_prefix('{"x":"').str.strip_suffix('"}')
+    return pl.select(pl.when(pl.lit(texts).is_not_null()).then(between)).to_series()
 
 
 def _encoded(value: pl.Expr) -> pl.Expr:
@@ -173,34 +193,18 @@ def instance(dtype: object) -> pl.DataType:
     return dtype if isinstance(dtype, pl.DataType) else dtype()  # type: ignore[operator]  # a type's class
 
 
-def json_object(
-    native: Sequence[tuple[str, pl.Expr]], others: Sequence[tuple[str, Callable[[str], pl.Expr]]], let: Let
-) -> pl.Expr:
-    """`{"a":1,"b":"x"}`: a null member is left out, an object with none left is null.
-
-    `native` are members of a type that `is_native`; `others` are functions that write their JSON behind a text.
-    """
-    parts = [write("," + key_text(name)) for name, write in others]
-    if native:
-        parts.insert(0, _members(native))
-    if not parts:
-        return pl.lit(None, dtype=pl.String)
-    joined = let(pl.concat_str(parts, ignore_nulls=True))
-    return pl.when(joined != "").then(pl.concat_str([pl.lit("{"), joined.str.strip_prefix(","), pl.lit("}")]))
+def json_members(pieces: Sequence[pl.Expr]) -> pl.Expr:
+    """`,"a":1,"b":"x"` from the pieces of members, each of which a comma leads; empty when none has a value."""
+    return pl.concat_str(pieces, ignore_nulls=True) if pieces else pl.lit("")
 
 
-def _members(native: Sequence[tuple[str, pl.Expr]]) -> pl.Expr:
-    """`,"a":1,"b":"x"` in one pass of Polars' encoder, which writes nulls too: these are cut out.
-
-    Within a JSON text each quote has a backslash before it, so that `,"a":null` is never part of a value.
-    """
-    fields = [pl.lit(None, dtype=pl.String).alias(""), *(value.alias(name) for name, value in native)]
-    encoded = pl.struct(fields).struct.json_encode()
-    keys = "|".join(pl.escape_regex(key_text(name)) for name, _ in native)
-    cut = encoded.str.replace_all(f",(?:{keys})null", "")
-    return cut.str.strip_prefix(NOTHING).str.strip_suffix("}")
+def json_object(members: pl.Expr, before: str = "") -> list[pl.Expr]:
+    """The pieces of an object of some members, with `before` in front of it; all null when there is no member."""
+    given = members != ""
+    inner = pl.when(given).then(members.str.strip_prefix(","))
+    return [pl.when(given).then(pl.lit(before + "{")), inner, pl.when(given).then(pl.lit("}"))]
 
 
 def key_text(name: str) -> str:
-    """`"name":` as Polars' encoder writes it."""
+    """`"name":` as JSON writes it."""
     return json.dumps(name, ensure_ascii=False) + ":"

@@ -94,13 +94,22 @@ def _iso(texts: pl.Series, zone: Zone) -> pl.Series:
     """Structs of time (UTC) and local (naive). Most files have one format: it is tried on all of a chunk first."""
     # What is not in the first format is looked at again, with its zone.
     local = _parsed(texts, LOCAL_FORMATS[0])
-    frame = pl.DataFrame({"local": local}).select("local", time=localize(pl.col("local"), zone))
+    frame = pl.DataFrame({"local": local, "time": _localized(local, zone)})
     rest = (local.is_null() & texts.is_not_null() & (texts != "")).fill_null(value=False)
     if rest.any():
         at = rest.arg_true()
         read = _iso_rest(texts.gather(at), zone)
         frame = frame.with_columns(column.scatter(at, read[column.name]) for column in frame.get_columns())
     return frame.select(pl.struct("time", "local").alias(texts.name)).to_series()
+
+
+def _localized(local: pl.Series, zone: Zone) -> pl.Series:
+    """`localize`; what it does with skipped times is done only for a chunk that has one."""
+    if zone.name and zone.name != "UTC" and zone.ambiguous != "reject":
+        exact = pl.select(_utc(pl.lit(local), zone.name, zone.ambiguous)).to_series()
+        if exact.null_count() == local.null_count():
+            return exact
+    return pl.select(localize(pl.lit(local), zone)).to_series()
 
 
 def _iso_rest(texts: pl.Series, zone: Zone) -> pl.DataFrame:

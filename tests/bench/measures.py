@@ -38,7 +38,7 @@ class Sizes:
     rounds: int
 
 
-FULL = Sizes(check=2_000_000, dict_reader=200_000, bulk=500_000, single=50_000, httpx=2_000, ledger=1_000_000, rounds=3)
+FULL = Sizes(check=2_000_000, dict_reader=200_000, bulk=500_000, single=30_000, httpx=2_000, ledger=1_000_000, rounds=3)
 QUICK = Sizes(check=200_000, dict_reader=50_000, bulk=100_000, single=10_000, httpx=500, ledger=200_000, rounds=1)
 
 

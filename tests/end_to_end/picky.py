@@ -49,7 +49,7 @@ class PickyApi:
 
     def _post(self, body: bytes) -> Answer:
         content = json.loads(body)
-        events = content["events"] if "events" in content else [content]
+        events = content.get("events", [content])
         with self._lock:
             self.requests += 1
             status, words = self.answer(events)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.end_to_end.support import STORE, Run, eventually, finish
@@ -36,11 +38,11 @@ def test_an_id_that_turns_out_to_be_two_rows_is_no_change(shop, box):
     assert run.lines("changed.ndjson") == []
 
 
-@pytest.mark.parametrize("how", ["replaced", "cut", "overwritten", "longer"])
+@pytest.mark.parametrize("how", ["replaced", "cut", "overwritten"])
 def test_a_file_that_changes_while_it_is_sent(shop, start, how):
     box = start("latency=10")
     shop.env["REDO_BASE_URL"] = box.base_url
-    shop.orders(40_000)
+    shop.orders(30_000)
     path = shop.folder / "orders.csv"
     old = path.read_bytes()
     shop.mapping(delivery={"endpoint": "bulk"})
@@ -51,10 +53,7 @@ def test_a_file_that_changes_while_it_is_sent(shop, start, how):
     elif how == "overwritten":
         path.write_bytes(old.replace(b",n", b",N"))
     else:
-        with path.open("r+b") as file:
-            file.truncate(len(old) // 2 if how == "cut" else len(old))
-            file.seek(0, 2)
-            file.write(b"" if how == "cut" else b"40000,2024-01-01,x@example.com,1,n40000\n")
+        os.truncate(path, len(old) // 2)
     done = finish(process, 65)
     (folder,) = shop.run_folders()
     run = Run.read(folder, done)
@@ -67,6 +66,6 @@ def test_a_file_that_changes_while_it_is_sent(shop, start, how):
     path.write_bytes(old)
     box.set_faults(type(box.faults)())
     rest = shop.deliver("--rate", "5000")
-    assert rest.events.get("already_delivered", 0) + rest.events.get("accepted", 0) == 40_000
-    assert len(box.ids(STORE)) == 40_000
+    assert rest.events.get("already_delivered", 0) + rest.events.get("accepted", 0) == 30_000
+    assert len(box.ids(STORE)) == 30_000
     assert box.summary().duplicates == 0

@@ -31,27 +31,18 @@ def test_two_percent_of_everything(shop, start, endpoint, events):
     assert again.summary["requests"] == 0
 
 
-@pytest.mark.parametrize(
-    ("faults", "times"),
-    [
-        ("fail_first=3,fail_status=500", 1),
-        ("close=1", 1),
-        ("cut=30%,seed=3", None),
-        ("lie=30%,seed=3", None),
-        ("html=2%,seed=5", 1),
-    ],
-)
-def test_one_kind_of_trouble(shop, start, faults, times):
+@pytest.mark.parametrize("faults", ["fail_first=3,fail_status=500,close=60%", "cut=20%,lie=20%,seed=3"])
+def test_other_trouble(shop, start, faults):
     box = start(faults)
     shop.env["REDO_BASE_URL"] = box.base_url
     ids = shop.orders(60)
     shop.mapping()
     run = shop.deliver("--rate", "5000")
     assert run.events == {"total": 60, "accepted": 60}
-    seen = box.summary()
     assert box.ids(STORE) == ids
-    assert seen.differing == 0
-    assert times is None or seen.stored + seen.duplicates == 60 * times
+    assert box.summary().differing == 0
+    # A connection that closes after its answer costs nothing.
+    assert "cut" in faults or box.summary().duplicates == 0
 
 
 def test_answers_that_make_no_sense_stop_the_run(shop, start):

@@ -16,7 +16,6 @@ def test_a_second_run_is_turned_away_and_who_looks_is_answered(shop, start):
     shop.mapping()
     shop.orders(3, "few.csv", 5_000)
     shop.mapping("few.yaml", "few.csv", delivery={"endpoint": "bulk"})
-    assert "run" in shop.do("report", "orders.yaml", status=2).err
     before = shop.deliver(mapping="few.yaml")
 
     process = shop.start("run", "orders.yaml", "--concurrency", "2", "--rate", "5000")
@@ -42,12 +41,3 @@ def test_a_second_run_is_turned_away_and_who_looks_is_answered(shop, start):
     assert shop.deliver("--endpoint", "bulk").summary["events"]["pending"] == 0
     assert box.ids(STORE) == ids | {f"order:{i}" for i in range(5_000, 5_003)}
     assert box.summary().duplicates == 0
-
-
-def test_the_last_report_is_the_last(shop):
-    """Also when runs follow one another within a second."""
-    shop.orders(3)
-    shop.mapping(delivery={"endpoint": "bulk"})
-    for _ in range(4):
-        run = shop.deliver()
-        assert shop.do("report", "orders.yaml").out.strip() == str(run.folder / "report.html")

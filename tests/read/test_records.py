@@ -122,10 +122,8 @@ def test_undecodable_bytes_cost_their_row(cells: list[bytes], block: int) -> Non
 @given(st.lists(st.sampled_from(["a,b", '# "c', '#,"\n#,"', '"x\n# y",z', "#", 'd"e,f', "", '# a,"']), max_size=8),
        st.integers(1, 30))  # fmt: skip
 def test_comments_are_left_out_whatever_is_in_them(parts: list[str], block: int) -> None:
-    expected: list[Row] = []
-    for part in parts:
-        if not part.startswith("#") and part:
-            expected.append(tuple(next(csv.reader(io.StringIO(part, newline="")))))
+    kept = [part for part in parts if part and not part.startswith("#")]
+    expected = [tuple(next(csv.reader(io.StringIO(part, newline="")))) for part in kept]
     rows, bad = ours("".join(part + "\n" for part in parts).encode(), 2, block, comment="#")
     assert [row for _, row in rows] == expected
     assert bad == []

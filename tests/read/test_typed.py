@@ -97,11 +97,13 @@ def test_a_damaged_parquet_gives_all_rows_or_an_error(tmp_path: Path, at: int) -
     data[at : at + 4] = b"\xff\x00\xff\x7f"
     file.write_bytes(data)
     try:
-        found = content(opened(tmp_path, "a.parquet"))
-    except ExportError as error:
-        assert error.message.startswith("a.parquet: ")
+        rows = len(content(opened(tmp_path, "a.parquet")).rows)
+    except ExportError as caught:
+        error: ExportError | None = caught
     else:
-        assert len(found.rows) == 500
+        error = None
+        assert rows == 500
+    assert error is None or error.message.startswith("a.parquet: ")
 
 
 def test_a_cut_parquet(tmp_path: Path) -> None:
@@ -185,7 +187,7 @@ def test_utf16_is_no_ndjson(tmp_path: Path) -> None:
 
 
 def test_many_bad_lines_are_told_quickly(tmp_path: Path) -> None:
-    lines = ['{"id": %d}' % i if i % 3 else "{oops" for i in range(60_000)]
+    lines = [f'{{"id": {i}}}' if i % 3 else "{oops" for i in range(60_000)]
     found = read_text(tmp_path, "\n".join(lines), "a.ndjson")
     assert (len(found.rows), len(found.bad)) == (40_000, 20_000)
 

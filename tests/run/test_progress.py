@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pty
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_reader_that_has_gone_stops_nothing(observer):
 
 def test_the_bar_on_a_terminal(monkeypatch):
     master, slave = pty.openpty()
-    with open(slave, "w") as stream, open(master, "rb", buffering=0) as heard:
+    with os.fdopen(slave, "w") as stream, os.fdopen(master, "rb", buffering=0) as heard:
         monkeypatch.setattr("sys.stderr", stream)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "200")

@@ -16,7 +16,7 @@ from backfill.mapping import Mapping, Source
 from backfill.read import open_export
 from backfill.records import FILE, ROW
 from backfill.shape import PROBLEMS, advice, compile_shaper
-from backfill.shape.texts import as_json, key_text
+from backfill.shape.texts import ESCAPED
 from tests.shape.support import NOW, compiled, event, make, mapping, run, table
 
 ODD = ["", " ", "\0", '"', "\\", "\n", "\u2028", "\x7f", "é", "😀", "2024-01-02T03:04:05Z", "1e400", "null", "true", ',"x":null', '{"":null', "}", "NaN",
@@ -24,7 +24,7 @@ ODD = ["", " ", "\0", '"', "\\", "\n", "\u2028", "\x7f", "é", "😀", "2024-01-
 TEXTS = st.sampled_from(ODD) | st.text(max_size=8)
 CELLS = st.none() | TEXTS
 COLUMNS = ("a", "b", "c")
-TABLES = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=6).map(
+TABLES = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=12).map(
     lambda rows: pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
 )
 
@@ -66,7 +66,7 @@ PARTS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=250)
+@settings(max_examples=100)
 @given(PARTS, TABLES)
 def test_each_row_is_an_event_that_the_api_takes_or_has_a_problem(parts: dict[str, Any], columns: pl.DataFrame) -> None:
     made = make(parts, columns, timezone="UTC")  # `run` has each body judged
@@ -74,7 +74,7 @@ def test_each_row_is_an_event_that_the_api_takes_or_has_a_problem(parts: dict[st
     assert all(bad.detail for bad in made.invalid)
 
 
-@settings(max_examples=250)
+@settings(max_examples=50)
 @given(TABLES)
 def test_texts_survive(columns: pl.DataFrame) -> None:
     parts = {"data": {"a": "{a}", 'k"': "{b}", "$extra": {"a": "{a}", "in": {"c": "{c}"}}}}
@@ -95,7 +95,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.lists(JSON, min_size=1, max_size=4))
 def test_json_survives(documents: list[Any]) -> None:
     node = {"x": {"column": "a", "type": "json"}}
@@ -116,12 +116,12 @@ def test_no_character_breaks_a_body() -> None:
     assert [body["data"]["$extra"]["y"] for body in made.bodies] == letters
 
 
-@given(st.text(min_size=1, max_size=6))
-def test_names_are_written_as_polars_writes_them(name: str) -> None:
-    frame = pl.DataFrame({name: ["x"]})
-    encoded = frame.select(pl.struct(pl.all()).struct.json_encode()).item()
-    assert encoded == "{" + key_text(name) + '"x"}'
-    assert frame.select(as_json(pl.col(name), pl.String(), key_text(name))).item() == key_text(name) + '"x"'
+def test_exactly_what_polars_escapes_is_escaped() -> None:
+    """Else a body would hang on whether another text of its chunk needs an escape."""
+    letters = [chr(code) for code in range(0x11_0000) if not 0xD800 <= code < 0xE000]
+    frame = pl.DataFrame({"x": letters}).with_columns(json=pl.struct("x").struct.json_encode())
+    changed = frame.filter(pl.col("json") != pl.concat_str([pl.lit('{"x":"'), "x", pl.lit('"}')]))
+    assert changed["x"].to_list() == sorted(ESCAPED)
 
 
 def test_keys_stand_in_an_order_of_their_own() -> None:
@@ -138,7 +138,7 @@ PARTS_OF_ALL = {
 }
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(TABLES, st.randoms(use_true_random=False), st.integers(1, 4))
 def test_neither_order_nor_chunks_nor_neighbours_change_an_event(columns: pl.DataFrame, random: Any, size: int) -> None:
     frame = table(columns.with_columns(id=pl.lit("x")))
@@ -161,7 +161,7 @@ def texts_of(base: Path, entry: str, whole: Mapping) -> dict[str, str]:
     return dict(zip(made.ids, made.texts, strict=True))
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.tuples(*[st.none() | st.text(alphabet="ab1é,\"'\n ", min_size=1, max_size=5)] * 3), min_size=1, max_size=8
