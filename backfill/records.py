@@ -6,7 +6,7 @@ files → read ─Chunk→ shape ─Shaped→ (ledger: drop the delivered) → p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -23,6 +23,7 @@ class Rejection:
 
     `file` is the position of the file in the export, `row` the physical line (CSV, NDJSON) or the row number
     (other formats), both as `read` counts them; `column` and `value` are the offending cell, where it is one cell.
+    `text` is what an unreadable row says: it tells which group the row may belong to.
     """
 
     file: int
@@ -31,6 +32,7 @@ class Rejection:
     detail: str
     column: str = ""
     value: str = ""
+    text: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

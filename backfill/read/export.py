@@ -92,18 +92,19 @@ class Export:
                 if self.null_values:
                     frame = frame.select(pl.when(~pl.all().is_in(list(self.null_values))).then(pl.all()))
                 hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in opened.file.hive]
-                bad = [Rejection(opened.file.position, r.line, r.problem, r.detail) for r in records.bad]
+                bad = [Rejection(opened.file.position, r.line, r.problem, r.detail, text=r.text) for r in records.bad]
                 yield self._chunk(opened, frame.with_columns(hive), records.lines, bad)
 
     def _typed(self, opened: OpenedFile) -> Iterator[Chunk]:
         for batch in read_batches(opened.file, opened.schema):
-            bad = [Rejection(opened.file.position, row, "not_json", detail) for row, detail in batch.bad]
+            bad = [Rejection(opened.file.position, row, "not_json", detail, text=detail) for row, detail in batch.bad]
             yield self._chunk(opened, batch.frame, batch.rows, bad)
 
     def _chunk(self, opened: OpenedFile, frame: pl.DataFrame, rows: pl.Series, bad: list[Rejection]) -> Chunk:
         """The rows under the export's columns: a column that this file has not is null."""
+        own = dict(zip(frame.columns, frame.get_columns(), strict=True))
         columns = [
-            _as(opened, frame[name], dtype) if name in frame.columns else pl.Series(name, [None], dtype=dtype)
+            _as(opened, own[name], dtype) if name in own else pl.Series(name, [None], dtype=dtype)
             for name, dtype in self.schema.items()
         ]
         place = [pl.Series(FILE, [opened.file.position], dtype=pl.UInt32), rows.alias(ROW)]
@@ -207,7 +208,7 @@ def _utf8(raw: BinaryIO, dialect: Dialect) -> BinaryIO:
 
 def _unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names without duplicates or blanks, and which were duplicates."""
-    unique: list[str] = []
+    unique: dict[str, None] = {}
     duplicates: dict[str, None] = {}
     taken = set(names)
     for i, name in enumerate(names, 1):
@@ -218,7 +219,7 @@ def _unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
             fresh = f"{base} ({number})"
         if number > 1:
             duplicates[base] = None
-        unique.append(fresh)
+        unique[fresh] = None
     return tuple(unique), tuple(duplicates)
 
 

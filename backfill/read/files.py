@@ -7,6 +7,7 @@ import glob
 import os
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Literal, cast
@@ -114,8 +115,9 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     """
     try:
         raw = _open_remote(file.uri) if file.remote else Path(file.uri).open("rb")  # noqa: SIM115 (the caller closes it)
-    except OSError as error:
-        raise ExportError(f"{file.name}: can't be opened: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: pyarrow on a URL that it can't take
+        reason = getattr(error, "strerror", None) or error
+        raise ExportError(f"{file.name}: can't be opened: {reason}") from error
     try:
         magic = raw.read(4)
         raw.seek(0)
@@ -135,23 +137,33 @@ def open_bytes(file: ExportFile) -> BinaryIO:
 
 def _open_remote(uri: str) -> BinaryIO:
     if urlsplit(uri).scheme in {"http", "https"}:
-        import tempfile
-
-        import httpx
-
-        # A temporary file, because the export is read more than once and must be the same each time.
-        spool = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-        with httpx.stream("GET", uri, follow_redirects=True) as response:
-            if response.status_code != 200:
-                raise OSError(f"the server answered {response.status_code}")
-            for piece in response.iter_bytes():
-                spool.write(piece)
-        spool.seek(0)
-        return cast("BinaryIO", spool)
+        return _download(uri)
     from pyarrow import fs
 
     filesystem, path = fs.FileSystem.from_uri(re.sub("^(gcs)://", "gs://", re.sub("^az://", "abfs://", uri)))
     return cast("BinaryIO", filesystem.open_input_file(path))
+
+
+def _download(url: str) -> BinaryIO:
+    """A temporary file: Parquet is read from its end, and a connection may not last as long as a run."""
+    import tempfile
+
+    import httpx
+
+    with ExitStack() as stack:
+        spool = stack.enter_context(tempfile.TemporaryFile())
+        try:
+            response = stack.enter_context(httpx.stream("GET", url, follow_redirects=True))
+            for piece in response.iter_bytes():
+                spool.write(piece)
+        except httpx.HTTPError as error:
+            raise OSError(str(error) or type(error).__name__) from error
+        if response.status_code != httpx.codes.OK:
+            raise OSError(f"the server answered {response.status_code}")
+        spool.seek(0)
+        response.close()
+        stack.pop_all()
+        return cast("BinaryIO", spool)
 
 
 def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, str]]:

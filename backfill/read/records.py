@@ -34,6 +34,7 @@ BLOCK_BYTES = 4_000_000
 # records have one, the numpy passes would otherwise be repeated for each.
 SLOW_RECORDS = 1000
 MAX_TEXT = 500
+KEPT_TEXT = 20_000
 NEWLINE, RETURN = 10, 13
 
 Ints = npt.NDArray[np.int64]
@@ -42,11 +43,14 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record that can't be read: its first physical line, a problem code, and words that hold its text."""
+    """A record that can't be read: its first physical line, a problem code, words that show its text, and more of
+    the text (KEPT_TEXT characters).
+    """
 
     line: int
     problem: str
     detail: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,12 +274,14 @@ class _Block:
 
     def _no_text(self, line: int, text: bytes, offset: int) -> None:
         what = "a byte" if text[offset : offset + 1] == UNDECODABLE else f"the byte 0x{text[offset]:02x}"
-        shown = _shown(text.decode("utf-8", "replace"))
-        self.bad.append(BadRecord(line, "undecodable", f"{what} is not {self.dialect.encoding}: {shown}"))
+        self._bad(line, "undecodable", f"{what} is not {self.dialect.encoding}", text)
 
     def _ragged(self, line: int, fields: int, text: bytes) -> None:
-        shown = _shown(text.decode("utf-8", "replace"))
-        self.bad.append(BadRecord(line, "ragged", f"{fields} fields where the header has {self.width}: {shown}"))
+        self._bad(line, "ragged", f"{fields} fields where the header has {self.width}", text)
+
+    def _bad(self, line: int, problem: str, why: str, text: bytes) -> None:
+        decoded = text.decode("utf-8", "replace")
+        self.bad.append(BadRecord(line, problem, f"{why}: {_shown(decoded)}", decoded[:KEPT_TEXT]))
 
     def _slow_all(self, end: int) -> None:
         while self.at < end and self._slowly():
@@ -315,14 +321,7 @@ class _Block:
                 self.blank += 1
                 continue
             if feed.taken > 1 and not self._strict(text):
-                self.bad.append(
-                    BadRecord(
-                        line,
-                        "quote",
-                        f"a quote swallowed {feed.taken} lines and is closed inside a field: "
-                        + _shown(text.decode("utf-8", "replace")),
-                    )
-                )
+                self._bad(line, "quote", f"a quote swallowed {feed.taken} lines and is closed inside a field", text)
                 cells = []
             elif len(cells) != self.width and widths:
                 self._ragged(line, len(cells), text.rstrip(b"\r\n"))

@@ -12,9 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from backfill.records import Chunk
+from backfill.records import Chunk, Rejection
 from backfill.shape.columns import Columns
-from backfill.shape.group import GROUP, KEY, key_text
+from backfill.shape.group import GROUP, INCOMPLETE, KEY, key_text
+from backfill.shape.texts import as_text
 
 __all__ = ["gathered"]
 
@@ -35,9 +36,13 @@ def gathered(
     """
     place = Path(tempfile.mkdtemp(prefix="gather-", dir=folder))
     try:
-        yield from _sort_out(chunks, columns, keys, place, partitions)
+        lost: list[Rejection] = []
+        for chunk in _sort_out(chunks, columns, keys, place, partitions):
+            lost += chunk.unreadable
+            yield chunk
         for part in sorted(place.iterdir()):
-            yield from _groups(part)
+            for chunk in _groups(part):
+                yield Chunk(_mark(chunk.frame, lost, columns, keys))
             part.unlink()
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -66,6 +71,17 @@ def _sort_out(
     finally:
         for writer in writers.values():
             writer.close()
+
+
+def _mark(frame: pl.DataFrame, lost: list[Rejection], columns: Columns, keys: list[str]) -> pl.DataFrame:
+    """Mark the groups that the text of a lost row names: their rows stand anywhere, so that no other sign is left."""
+    texts = [as_text(*found) for found in map(columns.find, keys) if found is not None]
+    groups = frame.unique(GROUP, keep="first").select(GROUP, *(text.alias(str(i)) for i, text in enumerate(texts)))
+    marked: set[int] = set()
+    for one in lost:
+        named = [pl.lit(one.text).str.contains(pl.col(str(i)), literal=True) for i in range(len(texts))]
+        marked.update(groups.filter(pl.all_horizontal(named))[GROUP].to_list())
+    return frame.with_columns(pl.col(GROUP).is_in(sorted(marked)).alias(INCOMPLETE))
 
 
 def _part(keys: pl.Series, partitions: int) -> pl.Series:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from backfill.mapping import Event, Mapping, Node, Path, Value
-from backfill.records import FILE, ROW, Chunk
+from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
 from backfill.shape.event import extra
 from backfill.shape.layers import Layers
@@ -16,11 +17,22 @@ from backfill.shape.leaf import Check, Leaves
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
 from backfill.shape.texts import as_text
 
-__all__ = ["GROUP", "KEY", "Grouping", "adjacent", "compile_grouping", "has_sql", "key_text"]
+__all__ = [
+    "GROUP",
+    "INCOMPLETE",
+    "KEY",
+    "Grouping",
+    "adjacent",
+    "compile_grouping",
+    "has_sql",
+    "key_text",
+    "names_group",
+]
 
 GROUP = ":group"
 KEY = ":key"
-GROUPS = pl.Series([], dtype=pl.UInt32)
+# Whether a row of the group could not be read: what is left of an order must not be sent as the order.
+INCOMPLETE = ":incomplete"
 
 
 @dataclass
@@ -42,7 +54,7 @@ class Grouping:
         """
         rows = self.layers.apply(rows.with_columns(self.numbers))
         first = [pl.col(name).drop_nulls().first() for name in plain]
-        place = [pl.col(FILE).first(), pl.col(ROW).first(), pl.col(KEY).first()]
+        place = [pl.col(FILE).first(), pl.col(ROW).first(), pl.col(KEY).first(), pl.col(INCOMPLETE).any()]
         return rows.group_by(GROUP, maintain_order=True).agg(*first, *self.aggregates, *place)
 
 
@@ -63,10 +75,11 @@ def adjacent(chunks: Iterable[Chunk], columns: Columns, keys: list[str]) -> Iter
     """
     key = key_text(columns, keys).alias(KEY)
     waiting: list[pl.DataFrame] = []
-    empty: pl.DataFrame | None = None
+    lost: list[Rejection] = []
     for chunk in chunks:
-        frame = chunk.frame.with_columns(key)
-        empty = frame.clear().with_columns(GROUPS.alias(GROUP))
+        lost += sorted(chunk.unreadable, key=lambda one: (one.file, one.row))
+        frame = chunk.frame.with_columns(key, pl.lit(False).alias(INCOMPLETE))
+        empty = frame.clear().with_columns(pl.Series(GROUP, [], dtype=pl.UInt32))
         if not frame.height:
             yield Chunk(empty, chunk.unreadable)
             continue
@@ -76,11 +89,45 @@ def adjacent(chunks: Iterable[Chunk], columns: Columns, keys: list[str]) -> Iter
             yield Chunk(empty, chunk.unreadable)
             continue
         frame = pl.concat([*waiting, frame]).with_columns(pl.col(KEY).rle_id().alias(GROUP))
+        frame, lost = _mark(frame, lost, columns, keys)
         last = pl.col(GROUP) == frame[GROUP][-1]
         waiting = [frame.filter(last).drop(GROUP)]
         yield Chunk(frame.filter(~last), chunk.unreadable)
     if waiting:
-        yield Chunk(pl.concat(waiting).with_columns(pl.col(KEY).rle_id().alias(GROUP)))
+        frame = pl.concat(waiting).with_columns(pl.col(KEY).rle_id().alias(GROUP))
+        yield Chunk(_mark(frame, lost, columns, keys)[0])
+
+
+def _mark(
+    frame: pl.DataFrame, lost: list[Rejection], columns: Columns, keys: list[str]
+) -> tuple[pl.DataFrame, list[Rejection]]:
+    """Mark the groups that lost a row: those around it which its text names, or which go on behind it.
+
+    The lost rows behind the last row are given back: what follows them is not known yet.
+    """
+    if not lost:
+        return frame, lost
+    places = frame.select(FILE, ROW).rows()
+    texts = frame.select(as_text(*found) for found in map(columns.find, keys) if found is not None)
+    groups = frame[GROUP]
+    marked: set[int] = set()
+    for one in lost:
+        after = bisect_left(places, (one.file, one.row))
+        around = [at for at in (after - 1, after) if 0 <= at < len(places)]
+        if len(around) == 2 and groups[around[0]] == groups[around[1]]:
+            marked.add(groups[after])
+        else:
+            marked.update(groups[at] for at in around if names_group(one, texts.row(at)))
+    behind = [one for one in lost if (one.file, one.row) > places[-1]]
+    if not marked:
+        return frame, behind
+    hit = pl.col(GROUP).is_in(pl.Series(sorted(marked), dtype=groups.dtype).implode())
+    return frame.with_columns(pl.col(INCOMPLETE) | hit), behind
+
+
+def names_group(lost: Rejection, key: Sequence[str | None]) -> bool:
+    """Whether the text of a lost row has every part of a group's key."""
+    return all(part is not None and part in lost.text for part in key)
 
 
 def _goes_on(key: str | None, frame: pl.DataFrame) -> bool:
@@ -108,6 +155,7 @@ def compile_grouping(mapping: Mapping, columns: Columns, row_checks: list[Check]
             elif value.collect is not None:
                 _collect(grouping, leaves, path, value.collect)
         grouping.checks[index] = shared + [_lift(grouping, check) for check in leaves.checks[first:]]
+        grouping.checks[index].append(Check("group_incomplete", "group_by", pl.col(INCOMPLETE), pl.lit(""), ""))
         grouping.checks[index].append(
             Check("missing_group", "group_by", pl.col(KEY).is_null(), pl.lit(""), ", ".join(grouping.keys))
         )

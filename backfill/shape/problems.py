@@ -63,6 +63,9 @@ PROBLEMS: dict[str, Advice] = {
         "rows of one group that stand apart",
         "sort the export, or use group_by: {columns: [...], adjacent: false}",
     ),
+    "group_incomplete": Advice(
+        "a row of this group can't be read", "mend that row in the export: the group is sent when it is whole"
+    ),
     # notices: sent all the same
     "unset": Advice('0 or "" in data, which the API does not store', "put it under data.$extra, or send a text"),
     "value_without_currency": Advice("a value without a currency", "map valueCurrency, a constant such as USD will do"),

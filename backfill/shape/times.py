@@ -105,11 +105,12 @@ def _iso(texts: pl.Series, zone: Zone) -> pl.Series:
 
 def _localized(local: pl.Series, zone: Zone) -> pl.Series:
     """`localize`; what it does with skipped times is done only for a chunk that has one."""
+    frame = local.to_frame("local")
     if zone.name and zone.name != "UTC" and zone.ambiguous != "reject":
-        exact = pl.select(_utc(pl.lit(local), zone.name, zone.ambiguous)).to_series()
+        exact = frame.select(_utc(pl.col("local"), zone.name, zone.ambiguous)).to_series()
         if exact.null_count() == local.null_count():
             return exact
-    return pl.select(localize(pl.lit(local), zone)).to_series()
+    return frame.with_columns(time=localize(pl.col("local"), zone))["time"]
 
 
 def _iso_rest(texts: pl.Series, zone: Zone) -> pl.DataFrame:

@@ -34,12 +34,15 @@ def box(start: Start) -> SandboxThread:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, box: SandboxThread) -> Shop:
+def shop(lone_shop: Shop, box: SandboxThread) -> Shop:
     """A shop that sends to `box`."""
-    return Shop(tmp_path, box.base_url)
+    lone_shop.env["REDO_BASE_URL"] = box.base_url
+    return lone_shop
 
 
 @pytest.fixture
-def lone_shop(tmp_path: Path) -> Shop:
+def lone_shop(tmp_path: Path) -> Iterator[Shop]:
     """A shop without a server: the test says where it sends, if it does."""
-    return Shop(tmp_path)
+    made = Shop(tmp_path)
+    yield made
+    made.close()

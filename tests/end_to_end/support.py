@@ -70,8 +70,8 @@ class Shop:
     """`folder` holds exports and mappings; commands run in it, with `env` as their whole environment."""
 
     folder: Path
-    base_url: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         home = self.folder / "home"
@@ -85,7 +85,7 @@ class Shop:
             # Threads beyond the machine's two cores only wait for each other.
             "POLARS_MAX_THREADS": "2",
             # Without a server of its own a test sends to a port where nobody listens: never to the vendor.
-            "REDO_BASE_URL": self.base_url or "http://127.0.0.1:9",
+            "REDO_BASE_URL": "http://127.0.0.1:9",
         }
 
     # ------------------------------------------------------------------------------------------------ its files
@@ -99,11 +99,13 @@ class Shop:
         path.write_bytes(text.encode() if isinstance(text, str) else text)
         return path
 
-    def orders(self, count: int, name: str = "orders.csv", start: int = 0) -> set[str]:
+    def orders(self, count: int, name: str = "orders.csv", start: int = 0, pad: str = "") -> set[str]:
         """An export of orders that are all well; gives the uniqueIds that the plain mapping makes of them."""
         numbers = range(start, start + count)
         lines = ["order_id,at,email,total,note"]
-        lines += [f"{i},2024-01-{i % 28 + 1:02}T10:00:{i % 60:02}Z,c{i}@example.com,{i % 90}.50,n{i}" for i in numbers]
+        lines += [
+            f"{i},2024-01-{i % 28 + 1:02}T10:00:{i % 60:02}Z,c{i}@example.com,{i % 90}.50,n{i}{pad}" for i in numbers
+        ]
         self.write(name, "\n".join(lines) + "\n")
         return {f"order:{i}" for i in numbers}
 
@@ -141,9 +143,17 @@ class Shop:
         """A command that goes on while the test does."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         command = [*COMMAND, *map(str, words)]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, cwd=self.folder, text=True, encoding="utf-8", **{"env": self.env, **pipes, **options}
         )
+        self.started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a test that failed left behind."""
+        for process in self.started:
+            if process.poll() is None:
+                kill(process)
 
     def do(self, *words: str | Path, status: int | None = 0, **options: Any) -> Done:
         """A command from start to end, which has to be with `status`; no traceback, and no secret in what it says."""

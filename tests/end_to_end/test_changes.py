@@ -38,11 +38,22 @@ def test_an_id_that_turns_out_to_be_two_rows_is_no_change(shop, box):
     assert run.lines("changed.ndjson") == []
 
 
-@pytest.mark.parametrize("how", ["replaced", "cut", "overwritten"])
+# Export.chunks looks at a file before its first chunk and after its last: what was read in between goes out unchecked.
+UNCHECKED = pytest.mark.xfail(reason="chunks that were read after the file changed are sent", strict=True)
+
+
+PAD = "." * 1_500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how", ["replaced", pytest.param("cut", marks=UNCHECKED), pytest.param("overwritten", marks=UNCHECKED)]
+)
 def test_a_file_that_changes_while_it_is_sent(shop, start, how):
     box = start("latency=10")
     shop.env["REDO_BASE_URL"] = box.base_url
-    shop.orders(30_000)
+    # Read a few MB at a time: a file of several such blocks.
+    shop.orders(10_000, pad=PAD)
     path = shop.folder / "orders.csv"
     old = path.read_bytes()
     shop.mapping(delivery={"endpoint": "bulk"})
@@ -60,12 +71,12 @@ def test_a_file_that_changes_while_it_is_sent(shop, start, how):
     assert "orders.csv: changed while it was read" in done.err
     assert run.events["accepted"] == box.summary().stored
     # Nothing went out that had not been checked.
-    wrong = [one.event for one in box.events() if one.event.get("data") != {"Note": f"n{str(one.unique_id)[6:]}"}]
+    wrong = [one.event for one in box.events() if one.event.get("data") != {"Note": f"n{str(one.unique_id)[6:]}{PAD}"}]
     assert wrong == []
 
     path.write_bytes(old)
     box.set_faults(type(box.faults)())
     rest = shop.deliver("--rate", "5000")
-    assert rest.events.get("already_delivered", 0) + rest.events.get("accepted", 0) == 30_000
-    assert len(box.ids(STORE)) == 30_000
+    assert rest.events.get("already_delivered", 0) + rest.events.get("accepted", 0) == 10_000
+    assert len(box.ids(STORE)) == 10_000
     assert box.summary().duplicates == 0

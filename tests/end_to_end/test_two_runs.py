@@ -30,7 +30,8 @@ def test_a_second_run_is_turned_away_and_who_looks_is_answered(shop, start):
     told = json.loads(shop.do("status", "orders.yaml", "--json").out)
     assert told["runs"][0]["state"].startswith(f"running as process {process.pid} on ")
     assert 0 < told["runs"][0]["accepted"] < 2_000
-    assert told["stores"][0]["accepted"]["Order Placed"] == told["runs"][0]["accepted"] + 3
+    # Asked for one after the other, while the run goes on.
+    assert 3 < told["stores"][0]["accepted"]["Order Placed"] <= told["runs"][0]["accepted"] + 3
     assert f"running as process {process.pid}" in shop.do("status", "orders.yaml").out
     assert shop.do("report", "orders.yaml").out.strip() == str(before.folder / "report.html")
     assert "2,000" in shop.do("check", "orders.yaml").out

@@ -5,7 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import threading
 import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
@@ -219,6 +223,37 @@ def test_a_parquet_file_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"^a\.parquet: "):
         for _ in chunks:
             pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server of `tmp_path`."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+def test_a_url(tmp_path: Path, server: str) -> None:
+    frame = pl.DataFrame({"id": ["1", "2"]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"id\n3\n"))
+    found = content(opened(tmp_path, f"{server}/a.parquet", f"{server}/b.csv.gz?x=1"))
+    assert found.rows == [("1",), ("2",), ("3",)]
+
+
+def test_a_url_that_is_not_there(tmp_path: Path, server: str) -> None:
+    with pytest.raises(ExportError, match=r"x\.csv: can't be opened: the server answered 404"):
+        opened(tmp_path, f"{server}/x.csv")
+    with pytest.raises(ExportError, match="can't be opened"):
+        opened(tmp_path, "http://127.0.0.1:1/x.csv")
 
 
 def test_a_text_that_is_no_parquet(tmp_path: Path) -> None:
