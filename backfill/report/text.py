@@ -76,7 +76,7 @@ def ready_text(found: Survey, settings: Settings, total: int) -> str:
     where = "the sandbox" if settings.sandbox else f"store {settings.store} at {settings.base_url}"
     lines = [f"To {where}:", *promise_text(found)]
     if total < found.events()["ready"]:
-        lines.append(f"of these the first {total:,}, as --limit says")
+        lines.append(f"only the first {plural(total, 'event')} of these, as --limit says:")
     took = duration(requests / settings.rate)
     lines.append(f"{plural(total, 'event')} in {plural(requests, 'request')}, {took}.")
     if not settings.sandbox:

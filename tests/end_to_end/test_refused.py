@@ -9,6 +9,7 @@ from tests.end_to_end.picky import DETAIL, PickyApi
 BAD = frozenset({"order:3", "order:77", "order:78", "order:149"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ["single", "bulk"])
 def test_refused_events(lone_shop, endpoint):
     shop = lone_shop

@@ -6,9 +6,12 @@ import json
 import signal
 import time
 
+import pytest
+
 from tests.end_to_end.support import STORE, eventually, finish
 
 
+@pytest.mark.slow
 def test_a_second_run_is_turned_away_and_who_looks_is_answered(shop, start):
     box = start("latency=50")
     shop.env["REDO_BASE_URL"] = box.base_url
