@@ -132,7 +132,7 @@ class Index:
 
     def _repeats(self, frame: pl.DataFrame) -> list[LateProblem]:
         ids = ["first", "second"]
-        # By place, not by number: chunks give their rejected rows last, but a twin's place among its twins is its row's.
+        # By place, not by number: chunks give their rejected rows last, but a twin stands where its row does.
         frame = frame.sort("place", "number").with_columns(
             twin=pl.int_range(pl.len(), dtype=pl.UInt64).over(ids),
             same=pl.col("content") == pl.col("content").first().over(ids),

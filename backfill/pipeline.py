@@ -117,8 +117,6 @@ def to_send(delivery: Delivery) -> Iterator[Events]:
     left = delivery.total
     at = 0
     for chunk in shaper.whole_groups(delivery.planned.export.chunks(), delivery.scratch):
-        if not left:
-            return
         if not chunk.frame.height:
             continue
         events = shaper.shape(chunk.frame).events
@@ -131,6 +129,9 @@ def to_send(delivery: Delivery) -> Iterator[Events]:
             left -= len(chosen)
             whole = shaper.finish_id(events, index.twin_of(at, stop))
             yield events_of(whole[pl.Series(chosen)])
+            if not left:
+                # Nothing more is read: what happens to the file now is no business of this run.
+                return
         at = stop
 
 

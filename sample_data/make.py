@@ -107,11 +107,7 @@ def people(random: Random, count: int) -> list[Person]:
     found = []
     for number in range(count):
         first, last = random.choice(FIRST_NAMES), random.choice(LAST_NAMES)
-        plain = (
-            unicodedata.normalize("NFKD", f"{first}.{last}".translate(ASCII))
-            .encode("ascii", "ignore")
-            .decode()
-        )
+        plain = unicodedata.normalize("NFKD", f"{first}.{last}".translate(ASCII)).encode("ascii", "ignore").decode()
         name = "".join(c for c in plain.lower() if c.isalnum() or c in ".-")
         domain = random.choices(("example.com", "example.org", "example.net"), (8, 1, 1))[0]
         (city,) = random.choices(CITIES, CITY_WEIGHTS)
@@ -119,9 +115,7 @@ def people(random: Random, count: int) -> list[Person]:
         street = f"{random.randrange(1, 400)} {random.choice(STREETS)}"
         flat = random.choice(("", "", "", "Apt 4B", "Unit 12", "Floor 2, left"))
         subscribed = random.random() < 0.55
-        found.append(
-            Person(number, first, last, f"{name}{number}@{domain}", phone, street, flat, city, subscribed)
-        )
+        found.append(Person(number, first, last, f"{name}{number}@{domain}", phone, street, flat, city, subscribed))
     return found
 
 
@@ -201,15 +195,11 @@ def order(random: Random, number: int, person: Person, created: datetime, *, pla
     subtotal = sum(p.price * q for p, q in zip(products, quantities, strict=True))
     code = "" if plain else random.choices(("", "WELCOME10", "MOSS15", "vip-friends"), (72, 14, 9, 5))[0]
     discount = subtotal * {"": 0, "WELCOME10": 10, "MOSS15": 15, "vip-friends": 25}[code] // 100
-    source = (
-        "web" if plain else random.choices(("web", "pos", "shopify_draft_order", "3890849"), (78, 9, 5, 8))[0]
-    )
+    source = "web" if plain else random.choices(("web", "pos", "shopify_draft_order", "3890849"), (78, 9, 5, 8))[0]
     method, shipping = ("", 0)
     if source != "pos":
         abroad = city.country != "US"
-        method, shipping = (
-            ("International", 2400) if abroad else random.choice((("Standard", 695), ("Express", 1495)))
-        )
+        method, shipping = ("International", 2400) if abroad else random.choice((("Standard", 695), ("Express", 1495)))
         if not abroad and subtotal - discount > 10_000:
             method, shipping = "Free shipping", 0
     taxes = (subtotal - discount) * city.tax // 10_000
@@ -217,9 +207,7 @@ def order(random: Random, number: int, person: Person, created: datetime, *, pla
     fate = (
         "paid"
         if plain
-        else random.choices(
-            ("paid", "refunded", "partially_refunded", "cancelled", "pending"), (86, 3, 4, 5, 2)
-        )[0]
+        else random.choices(("paid", "refunded", "partially_refunded", "cancelled", "pending"), (86, 3, 4, 5, 2))[0]
     )
     paid = created + timedelta(seconds=random.randrange(2, 90))
     shipped = created + timedelta(hours=random.randrange(6, 90), minutes=random.randrange(60))
@@ -250,9 +238,7 @@ def order(random: Random, number: int, person: Person, created: datetime, *, pla
             "Lineitem discount": "0.00",
         }
         if i == 0:
-            refunded = {"refunded": total, "cancelled": total, "partially_refunded": product.price}.get(
-                fate, 0
-            )
+            refunded = {"refunded": total, "cancelled": total, "partially_refunded": product.price}.get(fate, 0)
             row |= {
                 "Email": email,
                 "Financial Status": "refunded" if fate == "cancelled" else fate,
@@ -352,9 +338,7 @@ def shopify_orders() -> bytes:
     orders: list[bytes] = []
     again = b""
     for number in numbers:
-        created = start + timedelta(
-            hours=(number - 1001) * 55 + random.randrange(40), seconds=random.randrange(3600)
-        )
+        created = start + timedelta(hours=(number - 1001) * 55 + random.randrange(40), seconds=random.randrange(3600))
         broken = BROKEN_ORDERS.get(number)
         plain = broken is not None or number == RETURNING_ORDER
         rows = order(random, number, random.choice(customers), created, plain=plain)
@@ -421,8 +405,7 @@ def loyalty() -> pl.DataFrame:
     first = datetime(2022, 1, 3)  # noqa: DTZ001 (this export has no zone; the mapping names it)
     # Shops are open from 9 to 21: no time of the night, which the clocks change.
     times = sorted(
-        first
-        + timedelta(days=random.randrange(1100), hours=9 + random.randrange(12), minutes=random.randrange(60))
+        first + timedelta(days=random.randrange(1100), hours=9 + random.randrange(12), minutes=random.randrange(60))
         for _ in range(1200)
     )
     rows: list[dict[str, Any]] = []
@@ -490,9 +473,7 @@ Json = dict[str, Any]
 
 
 def bad_email(email: str, phone: str | None) -> Callable[[Json], bytes]:
-    return lambda event: as_line(
-        event | {"profile": event["profile"] | {"email": email, "phone_number": phone}}
-    )
+    return lambda event: as_line(event | {"profile": event["profile"] | {"email": email, "phone_number": phone}})
 
 
 def no_number(event: Json) -> bytes:
@@ -544,9 +525,7 @@ def klaviyo_event(random: Random, person: Person, time: datetime, metric: str) -
             campaign = f"Newsletter {time:%Y-%m}"
             properties = {"Campaign Name": campaign, "Subject": f"{random.choice(FIRST_NAMES)}'s picks"}
             if metric == "Clicked Email":
-                properties["URL"] = (
-                    f"https://shop.example.com/products/{product.sku.lower()}?utm_campaign={time:%Y%m}"
-                )
+                properties["URL"] = f"https://shop.example.com/products/{product.sku.lower()}?utm_campaign={time:%Y%m}"
         case _:
             properties = {"List": "Newsletter", "Method": random.choice(("Form", "Checkout"))}
     city = person.city

@@ -70,7 +70,10 @@ class Export:
         for opened in self.files:
             self._same(opened)
             try:
-                yield from self._delimited(opened, opened.dialect) if opened.dialect else self._typed(opened)
+                for chunk in self._delimited(opened, opened.dialect) if opened.dialect else self._typed(opened):
+                    # Looked at after reading: a chunk of a file that has changed is not what was checked.
+                    self._same(opened)
+                    yield chunk
             except (OSError, EOFError, zlib.error) as error:
                 raise ExportError(f"{opened.file.name}: can't be read: {error}", hint="fetch it again") from error
             self._same(opened)

@@ -52,7 +52,7 @@ class Wire:
         request.url = self._url
         response = await self._transport.handle_async_request(request)
         stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101 - an async transport's promise
+        assert isinstance(stream, httpx.AsyncByteStream)  # an async transport's promise
         text = b""
         chunks = aiter(stream)
         try:

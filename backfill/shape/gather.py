@@ -23,6 +23,7 @@ __all__ = ["gathered"]
 PARTITIONS = 64
 CHUNK_ROWS = 20_000
 PART = ":part"
+NO_GROUPS = [pl.Series(GROUP, [], dtype=pl.UInt32), pl.Series(INCOMPLETE, [], dtype=pl.Boolean)]
 
 
 def gathered(
@@ -57,9 +58,10 @@ def _sort_out(
     writers: dict[int, Any] = {}
     try:
         for chunk in chunks:
-            if chunk.unreadable:
-                yield Chunk(chunk.frame.clear(), chunk.unreadable)
             frame = chunk.frame.with_columns(key_text(columns, keys).alias(KEY))
+            if chunk.unreadable:
+                empty = frame.clear().with_columns(NO_GROUPS)
+                yield Chunk(empty, chunk.unreadable)
             parts = frame.with_columns(_part(frame[KEY], partitions)).partition_by(
                 PART, as_dict=True, include_key=False
             )

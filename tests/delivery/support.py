@@ -190,9 +190,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def serving(
-    serve: Serve, context: ssl.SSLContext | None = None, limit: int = 2**16
-) -> AsyncIterator[int]:
+async def serving(serve: Serve, context: ssl.SSLContext | None = None, limit: int = 2**16) -> AsyncIterator[int]:
     """A server on this machine, on the port given; its connections end with it."""
     writers: list[asyncio.StreamWriter] = []
 

@@ -22,9 +22,7 @@ def most_in(times: list[float], seconds: float) -> int:
 
 
 steps = st.lists(
-    st.tuples(
-        st.sampled_from(["idle", "take", "take", "take", "429", "ok"]), st.floats(0, 3, allow_subnormal=False)
-    ),
+    st.tuples(st.sampled_from(["idle", "take", "take", "take", "429", "ok"]), st.floats(0, 3, allow_subnormal=False)),
     max_size=150,
 )
 
@@ -125,9 +123,7 @@ def test_workers_share_the_pace_in_turn() -> None:
                 group.start_soon(worker, name)
         assert now() == pytest.approx(49 / 50)
         assert all(order.count(name) == 10 for name in range(5))
-        assert all(len(set(order[first : first + 5])) == 5 for first in range(1, 42)), (
-            "nobody goes twice in a turn"
-        )
+        assert all(len(set(order[first : first + 5])) == 5 for first in range(1, 42)), "nobody goes twice in a turn"
 
     simulate(main)
 

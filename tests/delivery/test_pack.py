@@ -17,9 +17,7 @@ def of(sizes: list[int]) -> Events:
     """Events with bodies of exactly these many bytes."""
     bodies = [b'"' + b"x" * (size - 2) + b'"' for size in sizes]
     rest = [""] * len(sizes)
-    return Events(
-        bodies, rest, [b""] * len(sizes), [b""] * len(sizes), rest, [0] * len(sizes), range(len(sizes))
-    )
+    return Events(bodies, rest, [b""] * len(sizes), [b""] * len(sizes), rest, [0] * len(sizes), range(len(sizes)))
 
 
 sizes = st.lists(
@@ -36,16 +34,12 @@ sizes = st.lists(
 def test_bulk_keeps_within_the_limits_and_loses_nothing(sizes: list[int]) -> None:
     found = of(sizes)
     requests = list(pack(found, bulk=True))
-    assert [index for request in requests for index in range(request.start, request.stop)] == list(
-        range(len(sizes))
-    )
+    assert [index for request in requests for index in range(request.start, request.stop)] == list(range(len(sizes)))
     for request in requests:
         text = body(request, bulk=True)
         assert 1 <= len(request) <= api.BULK_EVENTS
         assert len(text) <= api.BULK_BYTES or len(request) == 1
-        assert json.loads(text)["events"] == [
-            json.loads(text) for text in found.bodies[request.start : request.stop]
-        ]
+        assert json.loads(text)["events"] == [json.loads(text) for text in found.bodies[request.start : request.stop]]
 
 
 @given(sizes)

@@ -19,9 +19,7 @@ WALL = 1_700_000_000.0
 
 def answer(status: int, body: object = b"", **headers: str) -> Answer:
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Answer(
-        status, httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()}), text
-    )
+    return Answer(status, httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()}), text)
 
 
 def verdict(outcome: Answer | Exception, *, events: int = 100, bulk: bool = True) -> retry.Verdict:
@@ -344,9 +342,7 @@ def test_the_budget_pays_for_35_retries_and_is_filled_by_successes() -> None:
 def test_a_budget_bears_five_percent_of_failures_for_ever_and_not_ten() -> None:
     def lasts(every: int) -> bool:
         budget = Budget()
-        return all(
-            budget.spend() if turn % every == 0 else budget.succeeded() is None for turn in range(1, 20_000)
-        )
+        return all(budget.spend() if turn % every == 0 else budget.succeeded() is None for turn in range(1, 20_000))
 
     assert lasts(20)
     assert not lasts(10)

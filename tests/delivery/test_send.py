@@ -128,9 +128,7 @@ def judge(bad: set[int], code: int = 400):
     return answer
 
 
-@given(
-    st.integers(1, 100).flatmap(lambda count: st.tuples(st.just(count), st.sets(st.integers(0, count - 1))))
-)
+@given(st.integers(1, 100).flatmap(lambda count: st.tuples(st.just(count), st.sets(st.integers(0, count - 1)))))
 def test_exactly_the_bad_events_are_refused_with_few_more_requests(case: tuple[int, set[int]]) -> None:
     count, bad = case
     api = Api(otherwise=judge(bad))
@@ -370,9 +368,7 @@ def test_a_later_404_is_an_answer_that_makes_no_sense() -> None:
         (status(405), "405"),
     ],
 )
-def test_the_second_answer_in_a_row_that_makes_no_sense_ends_the_run(
-    answer: httpx.Response, seen: str
-) -> None:
+def test_the_second_answer_in_a_row_that_makes_no_sense_ends_the_run(answer: httpx.Response, seen: str) -> None:
     with pytest.raises(SettingsError) as caught:
         deliver(api := Api(otherwise=answer), request(1))
     assert caught.match(seen.strip())
@@ -516,9 +512,7 @@ def test_stop_lets_what_is_in_flight_finish_and_starts_nothing() -> None:
     simulate(main)
 
 
-@pytest.mark.parametrize(
-    "step", [status(503, retry_after="200"), status(429, retry_after="200"), httpx.ReadError("x")]
-)
+@pytest.mark.parametrize("step", [status(503, retry_after="200"), status(429, retry_after="200"), httpx.ReadError("x")])
 def test_stop_ends_every_kind_of_waiting(step: httpx.Response | Exception) -> None:
     async def main() -> None:
         api = Api([status(202)], otherwise=step, seconds=0.01)
@@ -612,9 +606,7 @@ steps = st.one_of(
     st.one_of(st.none(), st.floats(0, 20)),
     st.randoms(use_true_random=False),
 )
-def test_every_event_ends_exactly_once_whatever_happens(
-    script, workers, size, stop_at, cancel_at, die
-) -> None:
+def test_every_event_ends_exactly_once_whatever_happens(script, workers, size, stop_at, cancel_at, die) -> None:
     """Random answers, stop() and cancelling at random times: told once or pending, and accepted only what the API took."""
     took: set[tuple[int, ...]] = set()
     taken: set[int] = set()
@@ -626,8 +618,7 @@ def test_every_event_ends_exactly_once_whatever_happens(
                 flags = (step + [True] * len(mine))[: len(mine)]
                 taken.update(index for index, flag in zip(mine, flags, strict=True) if flag)
                 items = [
-                    {"index": place, "status": "queued" if flag else "rejected"}
-                    for place, flag in enumerate(flags)
+                    {"index": place, "status": "queued" if flag else "rejected"} for place, flag in enumerate(flags)
                 ]
                 content = {"total": len(mine), "accepted": sum(flags), "rejected": len(mine) - sum(flags)}
                 return httpx.Response(202, json={**content, "events": items})
@@ -815,9 +806,7 @@ def test_the_clock_may_jump() -> None:
     async def main() -> None:
         api = Api([status(503), status(429, retry_after="2"), status(503)])
         target = Target(BASE, STORE, SECRET, bulk=True)
-        async with Sender(
-            target, httpx.MockTransport(api), rate=50, clock=Jumping(), random=lambda: 0.5
-        ) as one:
+        async with Sender(target, httpx.MockTransport(api), rate=50, clock=Jumping(), random=lambda: 0.5) as one:
             await one.deliver(request(1))
         assert api.times == pytest.approx([0, 0.125, 2.125, 2.375], abs=0.05)
 

@@ -39,9 +39,7 @@ from tests.delivery.support import (
 NOT_MUCH = 0.01
 
 
-def local(
-    port: int, *, bulk: bool = True, scheme: str = "http", host: str = "127.0.0.1", **options
-) -> Sender:
+def local(port: int, *, bulk: bool = True, scheme: str = "http", host: str = "127.0.0.1", **options) -> Sender:
     transport = options.pop("transport", None) or make_transport(
         connect_seconds=options.pop("connect_seconds", 5.0), ssl_context=options.pop("ssl_context", None)
     )
@@ -340,12 +338,7 @@ def test_a_monstrous_problem_is_read_to_64_kib_and_shown_inert(kind: str) -> Non
     }[kind]
     length = b"" if kind == "endless" else b"Content-Length: %d\r\n" % len(body)
     encoding = b"Content-Encoding: gzip\r\n" if kind == "gzip bomb" else b""
-    head = (
-        b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\n"
-        + length
-        + encoding
-        + b"\r\n"
-    )
+    head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\n" + length + encoding + b"\r\n"
     wrote = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -435,9 +428,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
     "case,reason",
     [("wrong host", "match"), ("expired", "expired"), ("unknown", "issuer"), ("self-signed", "self")],
 )
-def test_a_certificate_that_is_not_valid_ends_the_run_at_once(
-    case: str, reason: str, authority: trustme.CA
-) -> None:
+def test_a_certificate_that_is_not_valid_ends_the_run_at_once(case: str, reason: str, authority: trustme.CA) -> None:
     if case == "wrong host":
         context, trusted = tls(authority, "other.example"), trusting(authority)
     elif case == "expired":

@@ -60,9 +60,7 @@ def test_what_is_recorded_is_found(state: Path, target: Target, accept: Accept, 
         }
 
 
-def test_accepted_is_final_and_refused_is_not(
-    state: Path, target: Target, accept: Accept, refuse: Refuse
-) -> None:
+def test_accepted_is_final_and_refused_is_not(state: Path, target: Target, accept: Accept, refuse: Refuse) -> None:
     later = Refusal(422, "Unprocessable", "")
     with Ledger.open(state, target) as ledger:
         run = ledger.begin_run(RunInfo("orders"))

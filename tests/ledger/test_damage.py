@@ -150,9 +150,7 @@ def test_a_ledger_that_lost_its_log(recorder: Recorder, state: Path, target: Tar
         assert ledger.totals().accepted == {"Order Placed": 1_000}
 
 
-def test_yesterdays_backup_under_todays_log(
-    recorder: Recorder, state: Path, target: Target, tmp_path: Path
-) -> None:
+def test_yesterdays_backup_under_todays_log(recorder: Recorder, state: Path, target: Target, tmp_path: Path) -> None:
     recorder(0, 100, 1_000).communicate()
     shutil.copy(state / LEDGER_FILE, tmp_path / "backup.db")
     recorder(1_000, 1_000, 21_000).communicate()
@@ -177,9 +175,7 @@ def test_a_ledger_of_a_newer_release(ledger_file: Path, state: Path, target: Tar
     assert ledger_file.read_bytes() == before
 
 
-def test_a_link_in_place_of_the_ledger(
-    ledger_file: Path, state: Path, target: Target, tmp_path: Path
-) -> None:
+def test_a_link_in_place_of_the_ledger(ledger_file: Path, state: Path, target: Target, tmp_path: Path) -> None:
     ledger_file.rename(tmp_path / "elsewhere.db")
     ledger_file.symlink_to(tmp_path / "elsewhere.db")
     for error in refused(state, target):

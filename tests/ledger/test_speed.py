@@ -23,9 +23,7 @@ def test_a_million_events(state: Path, target: Target, batch: int, least: int) -
         run = ledger.begin_run(RunInfo("orders"))
         for start in range(0, MILLION, batch):
             part = keys[start : start + batch]
-            events = Events(
-                [b""] * batch, [""] * batch, part, part, ["Order Placed"] * batch, [0] * batch, [0] * batch
-            )
+            events = Events([b""] * batch, [""] * batch, part, part, ["Order Placed"] * batch, [0] * batch, [0] * batch)
             outcome = Outcome(events, accepted=range(batch))
             began = time.perf_counter()
             ledger.record([outcome], run)
@@ -34,9 +32,7 @@ def test_a_million_events(state: Path, target: Target, batch: int, least: int) -
 
         def lookups(wanted: list[bytes], known: int) -> float:
             began = time.perf_counter()
-            found = sum(
-                len(ledger.find(wanted[start : start + 10_000])) for start in range(0, len(wanted), 10_000)
-            )
+            found = sum(len(ledger.find(wanted[start : start + 10_000])) for start in range(0, len(wanted), 10_000))
             assert found == known
             return len(wanted) / (time.perf_counter() - began)
 

@@ -52,9 +52,7 @@ def test_the_whole_example(orders: str) -> None:
     assert event.customer.phoneNumber == Value(column="phone", region="US")
     assert event.customer.location.city == Value(column="city")
     assert event.customer.location.street1 is None
-    assert event.customer.customFields == {
-        "Loyalty Tier": Value(column="tier", map={"g": "Gold", "s": "Silver"})
-    }
+    assert event.customer.customFields == {"Loyalty Tier": Value(column="tier", map={"g": "Gold", "s": "Silver"})}
     assert list(event.data) == ["Order ID", "Item Count", "Discounted"]
     assert event.data["Item Count"] == Value(column="items", type="integer")
     assert event.data["Discounted"] == Value(sql="discount > 0")

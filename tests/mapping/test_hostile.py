@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from backfill.mapping import parse, read
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "\n".join(
-    f"{name}: &{name} [{','.join(['*' + last] * 10)}]"
-    for last, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{','.join(['*' + last] * 10)}]" for last, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
@@ -67,9 +66,7 @@ def test_refused_with_the_line(text: str, place: tuple[int, int], message: str) 
     ],
     ids=lambda value: ascii(value)[:40],
 )
-def test_bytes_that_are_no_text(
-    tmp_path: pathlib.Path, raw: bytes, place: tuple[int, int], message: str
-) -> None:
+def test_bytes_that_are_no_text(tmp_path: pathlib.Path, raw: bytes, place: tuple[int, int], message: str) -> None:
     path = tmp_path / "m.yaml"
     path.write_bytes(raw)
     [problem] = read(path).problems
@@ -156,14 +153,7 @@ def written(tree: object) -> str:
 @example("{a: , }")
 @example('"\\x')
 def test_any_text_makes_a_draft(text: str) -> None:
-    lines = (
-        text.count("\n")
-        + text.count("\r")
-        + text.count("\x85")
-        + text.count("\u2028")
-        + text.count("\u2029")
-        + 1
-    )
+    lines = text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028") + text.count("\u2029") + 1
     for problem in parse(text).problems:
         assert 1 <= problem.line <= lines + 1
         assert problem.column >= 1

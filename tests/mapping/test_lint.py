@@ -238,9 +238,7 @@ def test_a_mistake_in_the_files(orders: str, files: str, message: str) -> None:
 )  # fmt: skip
 def test_a_mistake_in_the_unique_id(orders: str, unique_id: str, message: str) -> None:
     draft = parse(orders.replace('"order:{order_id}"', unique_id, 1), "m.yaml")
-    assert [problem.message + f"; {problem.hint}" * bool(problem.hint) for problem in draft.problems] == [
-        message
-    ]
+    assert [problem.message + f"; {problem.hint}" * bool(problem.hint) for problem in draft.problems] == [message]
     assert draft.problems[0].line == 9
 
 
@@ -302,9 +300,7 @@ def test_parts_that_are_missing() -> None:
         "source is missing",
         "events is missing",
     ]
-    assert (
-        parse("- a\n- b").problems[0].message == "a mapping is an object with source and events, not a list"
-    )
+    assert parse("- a\n- b").problems[0].message == "a mapping is an object with source and events, not a list"
     for empty in ("", "# nothing\n", "---\n...\n"):
         [problem] = parse(empty).problems
         assert (problem.line, problem.column) == (1, 1)
@@ -316,9 +312,7 @@ def test_too_many_properties(said: Said) -> None:
     assert said(event=f"data:\n{names}") == [
         "407:7: data has 401 properties, and the API takes at most 400; put the others under $extra"
     ]
-    assert (
-        said(event=f"data:\n{names.replace('P400', '$extra').replace('$extra: 1', '$extra: {A: 1}')}") == []
-    )
+    assert said(event=f"data:\n{names.replace('P400', '$extra').replace('$extra: 1', '$extra: {A: 1}')}") == []
 
 
 def test_collect_inside_collect(said: Said) -> None:

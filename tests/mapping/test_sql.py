@@ -55,9 +55,7 @@ def test_refused(text: str) -> None:
     assert all(mistake.offset is None or 0 <= mistake.offset <= len(text) for mistake in mistakes)
 
 
-@pytest.mark.parametrize(
-    "text", ["SUM(a)", "COUNT(*)", "COUNT(DISTINCT a)", "max(a) - MIN(b)", "STRING_AGG(a, ', ')"]
-)
+@pytest.mark.parametrize("text", ["SUM(a)", "COUNT(*)", "COUNT(DISTINCT a)", "max(a) - MIN(b)", "STRING_AGG(a, ', ')"])
 def test_aggregates(text: str) -> None:
     sql = read_sql(text)
     assert sql.mistakes == []

@@ -61,8 +61,7 @@ def test_only_a_lone_field_is_the_column_itself() -> None:
 @given(st.lists(st.one_of(st.text(min_size=1), st.text("abc .", min_size=1).filter(str.strip).map(Field))))
 def test_what_is_escaped_comes_back(parts: list[str | Field]) -> None:
     text = "".join(
-        part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else f"{{{part.name}}}"
-        for part in parts
+        part.replace("{", "{{").replace("}", "}}") if isinstance(part, str) else f"{{{part.name}}}" for part in parts
     )
     template = parse_template(text)
     assert template.literal == "".join(part for part in parts if isinstance(part, str))

@@ -77,10 +77,7 @@ def test_event_of_5_000_000_bytes_and_one_more(client):
 
 def test_size_is_that_of_each_event_in_a_bulk(client, shared):
     before = shared.summary().stored
-    assert (
-        client.post(BULK, content=b'{"events": [%b , %b]}' % (padded(5_000_000), padded(300))).status_code
-        == 202
-    )
+    assert client.post(BULK, content=b'{"events": [%b , %b]}' % (padded(5_000_000), padded(300))).status_code == 202
     assert shared.summary().stored == before + 2
     body = b'{ "events" : [ %b ,\n%b ] }' % (padded(300), padded(5_000_001))
     answer = client.post(BULK, content=body)

@@ -22,9 +22,7 @@ def test_none_goes_in(start, connect, mixed):
     answer = connect(sandbox).post(BULK, json={"events": mixed})
     assert answer.status_code == 400
     detail = answer.json()["detail"]
-    assert detail.startswith(
-        "2 of 4 events are invalid: events[1]: value: is not a number; events[3]: eventName:"
-    )
+    assert detail.startswith("2 of 4 events are invalid: events[1]: value: is not a number; events[3]: eventName:")
     summary = sandbox.summary()
     assert (summary.stored, summary.refused, summary.held_back) == (0, 2, 2)
     assert summary.reasons == {"value: is not a number": 1, "eventName: is required": 1}

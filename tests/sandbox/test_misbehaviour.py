@@ -85,9 +85,7 @@ def test_retry_after_as_a_date_in_the_future_and_in_the_past(meet):
     assert answer.headers["retry-after"] == "86400000"
 
 
-@pytest.mark.parametrize(
-    "word, stored", [("reset", set()), ("reset_unstored", set()), ("reset_stored", {"a"})]
-)
+@pytest.mark.parametrize("word, stored", [("reset", set()), ("reset_unstored", set()), ("reset_stored", {"a"})])
 def test_resets(meet, word, stored):
     error, sandbox = meet(f"{word}=1")
     # The reset may hit the client while it still writes; then httpx finds no answer rather than a reset.
@@ -100,9 +98,7 @@ def test_reset_comes_before_the_body(start):
     sandbox = start(faults=Faults(reset=1))
     url = urlsplit(sandbox.base_url)
     with socket.create_connection((url.hostname, url.port), timeout=10) as sock:
-        sock.sendall(
-            b"POST /v2.2/stores/s1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
-        )
+        sock.sendall(b"POST /v2.2/stores/s1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
 
@@ -198,9 +194,7 @@ def test_413_while_the_body_is_on_its_way(start, connect, event):
     assert client.post(SINGLE, json=event(uniqueId="small")).status_code == 202
     url = urlsplit(sandbox.base_url)
     with socket.create_connection((url.hostname, url.port), timeout=10) as sock:
-        sock.sendall(
-            b"POST /v2.2/stores/s1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n"
-        )
+        sock.sendall(b"POST /v2.2/stores/s1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n")
         assert sock.recv(1000).startswith(b"HTTP/1.1 413 ")
     assert sandbox.ids() == {"small"}
 

@@ -94,7 +94,9 @@ def test_a_hanging_request_does_not_delay_the_end(connect, event):
 
 
 def test_import_is_free_of_the_server():
-    code = "import sys, backfill; print([m for m in ('aiohttp', 'jsonschema_rs', 'backfill.sandbox') if m in sys.modules])"
+    code = (
+        "import sys, backfill; print([m for m in ('aiohttp', 'jsonschema_rs', 'backfill.sandbox') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

@@ -74,10 +74,11 @@ def compiled(made_of: Mapping, frame: pl.DataFrame) -> Shaper:
     return compile_shaper(made_of, frame.drop(FILE, ROW).schema, NOW)
 
 
-def run(shaper: Shaper, frames: list[pl.DataFrame], folder: Path | None = None) -> Made:
+def run(shaper: Shaper, frames: list[pl.DataFrame | Chunk], folder: Path | None = None) -> Made:
     """All events of some chunks."""
     made = Made()
-    for chunk in shaper.whole_groups((Chunk(frame) for frame in frames), folder):
+    chunks = [one if isinstance(one, Chunk) else Chunk(one) for one in frames]
+    for chunk in shaper.whole_groups(chunks, folder):
         shaped = shaper.shape(chunk.frame)
         assert shaped.filtered + shaped.mapped == chunk.frame.height
         made.filtered += shaped.filtered

@@ -213,6 +213,7 @@ READ = {"ragged", "undecodable", "quote", "not_json"}
 OVER_ALL = {
     "id_conflict",
     "group_apart",
+    "group_incomplete",
     "unset",
     "value_without_currency",
     "similar_names",

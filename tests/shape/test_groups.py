@@ -16,7 +16,7 @@ from backfill.errors import MappingError
 from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
 from backfill.shape.gather import gathered
-from backfill.shape.group import GROUP, KEY, adjacent
+from backfill.shape.group import GROUP, INCOMPLETE, KEY, adjacent
 from tests.shape.support import compiled, event, mapping, run, table
 
 ITEMS = {
@@ -218,6 +218,22 @@ def test_gathered_events(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("adjacent_rows", [True, False])
+@pytest.mark.parametrize("cut", [0, 2, 3])
+def test_a_group_that_lost_a_row_is_not_sent(tmp_path: Path, adjacent_rows: bool, cut: int) -> None:
+    """Whichever chunk the lost row is told with, and whether its group ends or begins there."""
+    frame = table({"order": ["A-1", "A-1", "B-2", "C-3", "C-3"]})
+    # Row 4 was read; what could not be is between rows 3 and 4: the last of B-2 or the first of C-3.
+    frame = frame.with_columns(pl.Series(ROW, [1, 2, 3, 5, 6], dtype=pl.UInt64))
+    whole = mapping([event(uniqueId="o:{order}")], group_by={"columns": ["order"], "adjacent": adjacent_rows})
+    for name, others in (("B-2", ["o:A-1", "o:C-3"]), ("C-3", ["o:A-1", "o:B-2"])):
+        lost = Rejection(0, 4, "ragged", "3 fields where the header has 2", text=f"{name},x,y")
+        chunks = [Chunk(frame.head(cut), [lost] * (cut == 3)), Chunk(frame.slice(cut), [lost] * (cut != 3))]
+        result = run(compiled(whole, frame), [*chunks], tmp_path)
+        assert sorted(result.ids) == others
+        assert result.problems == ["group_incomplete"]
+
+
 def test_a_group_that_comes_back_shows_by_its_key() -> None:
     result = made({}, {"order": ["1", "2", "1"]})
     assert result.ids == ["o:1", "o:2", "o:1"]
@@ -237,7 +253,7 @@ def test_nested_and_typed_columns_survive_the_disk(tmp_path: Path) -> None:
     frame = table(pl.DataFrame({"order": [1, 2, 1], "v": [{"a": [1]}, None, {"a": []}],
                                 "c": pl.Series(["x", "y", "x"], dtype=pl.Categorical)}))  # fmt: skip
     found = pl.concat(c.frame for c in gathered([Chunk(frame)], Columns(frame.schema), ["order"], tmp_path))
-    assert found.drop(KEY, GROUP).schema == frame.schema
+    assert found.drop(KEY, GROUP, INCOMPLETE).schema == frame.schema
     assert sorted(found[ROW].to_list()) == [1, 2, 3]
     assert found[FILE].to_list() == [0, 0, 0]
 
