@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from backfill.records import Chunk, Rejection
+from backfill.records import Chunk
 from backfill.shape.columns import Columns
-from backfill.shape.group import GROUP, INCOMPLETE, KEY, key_text
+from backfill.shape.group import GROUP, INCOMPLETE, KEY, fields_of, key_text, names_group
 from backfill.shape.texts import as_text
 
 __all__ = ["gathered"]
@@ -37,9 +37,9 @@ def gathered(
     """
     place = Path(tempfile.mkdtemp(prefix="gather-", dir=folder))
     try:
-        lost: list[Rejection] = []
+        lost: set[str] = set()
         for chunk in _sort_out(chunks, columns, keys, place, partitions):
-            lost += chunk.unreadable
+            lost.update(*(fields_of(one.text) for one in chunk.unreadable))
             yield chunk
         for part in sorted(place.iterdir()):
             for chunk in _groups(part):
@@ -75,15 +75,15 @@ def _sort_out(
             writer.close()
 
 
-def _mark(frame: pl.DataFrame, lost: list[Rejection], columns: Columns, keys: list[str]) -> pl.DataFrame:
-    """Mark the groups that the text of a lost row names: their rows stand anywhere, so that no other sign is left."""
-    texts = [as_text(*found) for found in map(columns.find, keys) if found is not None]
-    groups = frame.unique(GROUP, keep="first").select(GROUP, *(text.alias(str(i)) for i, text in enumerate(texts)))
-    marked: set[int] = set()
-    for one in lost:
-        named = [pl.lit(one.text).str.contains(pl.col(str(i)), literal=True) for i in range(len(texts))]
-        marked.update(groups.filter(pl.all_horizontal(named))[GROUP].to_list())
-    return frame.with_columns(pl.col(GROUP).is_in(sorted(marked)).alias(INCOMPLETE))
+def _mark(frame: pl.DataFrame, lost: set[str], columns: Columns, keys: list[str]) -> pl.DataFrame:
+    """Mark the groups whose keys are among the fields of rows that were lost: no other sign of them is left."""
+    if not lost:
+        return frame.with_columns(pl.lit(value=False).alias(INCOMPLETE))
+    texts = [as_text(*found).alias(name) for name in keys if (found := columns.find(name)) is not None]
+    groups = frame.unique(GROUP, keep="first").select(*texts, GROUP)
+    marked = [row[-1] for row in groups.iter_rows() if names_group(lost, row[:-1])]
+    hit = pl.col(GROUP).is_in(pl.Series(marked, dtype=frame.schema[GROUP]).implode())
+    return frame.with_columns(hit.alias(INCOMPLETE))
 
 
 def _part(keys: pl.Series, partitions: int) -> pl.Series:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -33,6 +35,7 @@ GROUP = ":group"
 KEY = ":key"
 # Whether a row of the group could not be read: what is left of an order must not be sent as the order.
 INCOMPLETE = ":incomplete"
+SIGNS = re.compile(r'[,;\t|"\r\n]+')
 
 
 @dataclass
@@ -117,7 +120,8 @@ def _mark(
         if len(around) == 2 and groups[around[0]] == groups[around[1]]:
             marked.add(groups[after])
         else:
-            marked.update(groups[at] for at in around if names_group(one, texts.row(at)))
+            fields = fields_of(one.text)
+            marked.update(groups[at] for at in around if names_group(fields, texts.row(at)))
     behind = [one for one in lost if (one.file, one.row) > places[-1]]
     if not marked:
         return frame, behind
@@ -125,9 +129,14 @@ def _mark(
     return frame.with_columns(pl.col(INCOMPLETE) | hit), behind
 
 
-def names_group(lost: Rejection, key: Sequence[str | None]) -> bool:
-    """Whether the text of a lost row has every part of a group's key."""
-    return all(part is not None and part in lost.text for part in key)
+def fields_of(text: str) -> frozenset[str]:
+    """What may be fields in a row that can't be read: all that stands between separators, quotes and JSON's signs."""
+    return frozenset(part.strip(" :{}[]") for part in SIGNS.split(text))
+
+
+def names_group(fields: AbstractSet[str], key: Sequence[str | None]) -> bool:
+    """Whether every part of a group's key is among these fields."""
+    return all(part is not None and fields_of(part) <= fields for part in key)
 
 
 def _goes_on(key: str | None, frame: pl.DataFrame) -> bool:

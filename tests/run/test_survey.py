@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 from hypothesis import given
@@ -19,6 +20,7 @@ from backfill.index import State
 from backfill.pipeline import Delivered, check_balance
 from backfill.report import problems_of, summarize
 from backfill.settings import Flags, resolve
+from backfill.shape import ID, TAIL
 from backfill.survey import Survey, plan, survey
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -144,3 +146,29 @@ def test_rows_that_do_not_balance_are_a_bug():
     found.rows = replace(found.rows, read=2, mapped=1)
     with pytest.raises(BugError):
         check_balance(found, Delivered(), 0)
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_rejected_twin_keeps_its_place(tmp_path, bad):
+    """Mended, it must find its place free: another twin that had moved up would be sent again under its id."""
+    path = tmp_path / "points.yaml"
+    event = {
+        "eventName": "Points", "uniqueId": {"hash": ["who", "day"], "occurrence": True}, "eventTimestamp": "{day}",
+        "customer": {"email": "{email}"}, "data": {"Points": "{points}"},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump({"source": {"files": "points.csv", "timezone": "UTC"}, "events": [event]}))
+
+    def ids(emails: list[str]) -> dict[str, str]:
+        rows = [f"ann,2024-01-02,{email},{points}" for points, email in enumerate(emails)]
+        (tmp_path / "points.csv").write_text("\n".join(["who,day,email,points", *rows]) + "\n")
+        planned = plan(mappings.read(path), NOW)
+        found = survey(planned, None, NOW)
+        (chunk,) = planned.shaper.whole_groups(planned.export.chunks())
+        events = planned.shaper.shape(chunk.frame).events
+        whole = planned.shaper.finish_id(events, found.index.twin_of(0, events.height))
+        return dict(whole.select(pl.col(TAIL).str.extract('"Points":"(.)"'), ID).rows())
+
+    mended = ids(["a@example.com"] * 3)
+    before = ids(["none" if i == bad else "a@example.com" for i in range(3)])
+    assert len(set(mended.values())) == 3
+    assert before == {points: unique_id for points, unique_id in mended.items() if points != str(bad)}
