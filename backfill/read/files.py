@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from backfill.errors import ExportError
@@ -66,13 +66,13 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells that a file was written since: size in bytes, time of the last change, and which file it
-    is.
+    """What tells that a file was written since: size in bytes, time of the last change, and which file it is (its
+    inode, or a web server's name for this version of it).
     """
 
     size: int
     modified_ns: int
-    inode: int
+    version: str = ""
 
 
 def is_remote(uri: str) -> bool:
@@ -80,14 +80,29 @@ def is_remote(uri: str) -> bool:
 
 
 def fingerprint(file: ExportFile) -> Fingerprint | None:
-    """Of a local file; None for a URL, whose store has no such thing for all schemes."""
-    if file.remote:
-        return None
+    """What the file is like now; None for a web server that tells neither size nor version. Raises ExportError."""
     try:
+        if urlsplit(file.uri).scheme in {"http", "https"}:
+            return _web_fingerprint(file.uri)
+        if file.remote:
+            filesystem, path = _object_store(file.uri)
+            info = filesystem.get_file_info(path)
+            return Fingerprint(info.size or 0, info.mtime_ns or 0)
         stat = Path(file.uri).stat()
     except OSError as error:
-        raise ExportError(f"{file.name}: can't be read: {error.strerror}") from error
-    return Fingerprint(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        raise ExportError(f"{file.name}: can't be read: {error.strerror or error}") from error
+    return Fingerprint(stat.st_size, stat.st_mtime_ns, str(stat.st_ino))
+
+
+def _web_fingerprint(url: str) -> Fingerprint | None:
+    import httpx
+
+    try:
+        headers = httpx.head(url, follow_redirects=True).headers
+    except httpx.HTTPError as error:
+        raise OSError(str(error) or type(error).__name__) from error
+    version = headers.get("etag", "") + headers.get("last-modified", "")
+    return Fingerprint(int(headers.get("content-length", 0)), 0, version) if version else None
 
 
 def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> list[ExportFile]:
@@ -138,10 +153,16 @@ def open_bytes(file: ExportFile) -> BinaryIO:
 def _open_remote(uri: str) -> BinaryIO:
     if urlsplit(uri).scheme in {"http", "https"}:
         return _download(uri)
+    filesystem, path = _object_store(uri)
+    return cast("BinaryIO", filesystem.open_input_file(path))
+
+
+def _object_store(uri: str) -> tuple[Any, str]:
+    """The file system of pyarrow for s3://, gs:// and az://, with credentials from the usual chains, and the path in it."""
     from pyarrow import fs
 
-    filesystem, path = fs.FileSystem.from_uri(re.sub("^(gcs)://", "gs://", re.sub("^az://", "abfs://", uri)))
-    return cast("BinaryIO", filesystem.open_input_file(path))
+    found: tuple[Any, str] = fs.FileSystem.from_uri(re.sub("^gcs://", "gs://", re.sub("^az://", "abfs://", uri)))
+    return found
 
 
 def _download(url: str) -> BinaryIO:
@@ -205,7 +226,7 @@ def _expand_remote(entry: str) -> list[tuple[str, str]]:
 
     root = re.split(r"[*?\[]", entry, maxsplit=1)[0].rpartition("/")[0]
     scheme = entry.split("://", 1)[0]
-    filesystem, path = fs.FileSystem.from_uri(re.sub("^az://", "abfs://", root))
+    filesystem, path = _object_store(root)
     try:
         listing = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
     except OSError as error:
