@@ -90,7 +90,8 @@ def fingerprint(file: ExportFile) -> Fingerprint | None:
             return Fingerprint(info.size or 0, info.mtime_ns or 0)
         stat = Path(file.uri).stat()
     except OSError as error:
-        raise ExportError(f"{file.name}: can't be read: {error.strerror or error}") from error
+        doing = "opened" if file.remote else "read"
+        raise ExportError(f"{file.name}: can't be {doing}: {error.strerror or error}") from error
     return Fingerprint(stat.st_size, stat.st_mtime_ns, str(stat.st_ino))
 
 
@@ -158,7 +159,7 @@ def _open_remote(uri: str) -> BinaryIO:
 
 
 def _object_store(uri: str) -> tuple[Any, str]:
-    """The file system of pyarrow for s3://, gs:// and az://, with credentials from the usual chains, and the path in it."""
+    """What pyarrow opens s3://, gs:// and az:// with (credentials come by the usual chains), and the path in it."""
     from pyarrow import fs
 
     found: tuple[Any, str] = fs.FileSystem.from_uri(re.sub("^gcs://", "gs://", re.sub("^az://", "abfs://", uri)))
