@@ -6,7 +6,6 @@ The second reading (`pipeline`) only applies the decisions.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -380,8 +379,3 @@ def _look_at_names(found: Survey) -> None:
     if len(found.index.names) > MANY_NAMES:
         count = len(found.index.names)
         found.notices["many_names", "eventName"] = Notice("many_names", "eventName", count, 0, 0, "")
-
-
-def by_code(found: Survey) -> Counter[str]:
-    """Rejections counted by problem."""
-    return Counter({code: group.count for code, group in found.problems.items()})

@@ -32,20 +32,6 @@ def summarize(
     `rows`: read = unreadable + filtered + mapped. `events`: total = invalid + duplicate + already_delivered + changed
     + accepted + refused + pending. `problems` counts rejections by code. Times are RFC 3339 in UTC.
     """
-    before = survey.events()
-    retried = before["refused"] if settings.retry_rejected else 0
-    attempted = delivered.accepted + delivered.refused + delivered.pending
-    left_out = before["ready"] + retried - attempted
-    events = {
-        "total": before["total"],
-        "invalid": before["invalid"],
-        "duplicate": before["duplicate"],
-        "already_delivered": before["already_delivered"],
-        "changed": before["changed"],
-        "accepted": delivered.accepted,
-        "refused": before["refused"] - retried + delivered.refused,
-        "pending": delivered.pending + left_out,
-    }
     snapshot = delivered.snapshot
     return {
         "mapping": mapping,
@@ -58,7 +44,7 @@ def summarize(
             "filtered": survey.rows.filtered,
             "mapped": survey.rows.mapped,
         },
-        "events": events,
+        "events": _events(survey, delivered, settings),
         "requests": snapshot.requests,
         "retries": snapshot.retries,
         "rate_limited": snapshot.rate_limited,
@@ -79,6 +65,23 @@ def summarize(
             for opened in export.files
         ],
         "notes": export.notes,
+    }
+
+
+def _events(survey: Survey, delivered: Delivered, settings: Settings) -> dict[str, int]:
+    before = survey.events()
+    retried = before["refused"] if settings.retry_rejected else 0
+    attempted = delivered.accepted + delivered.refused + delivered.pending
+    left_out = before["ready"] + retried - attempted
+    return {
+        "total": before["total"],
+        "invalid": before["invalid"],
+        "duplicate": before["duplicate"],
+        "already_delivered": before["already_delivered"],
+        "changed": before["changed"],
+        "accepted": delivered.accepted,
+        "refused": before["refused"] - retried + delivered.refused,
+        "pending": delivered.pending + left_out,
     }
 
 
