@@ -70,12 +70,16 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     Exit status 0: all is ready. 3: some rows or events are rejected.
     """
     from backfill import run as runs
+    from backfill.progress import JsonLines
+    from backfill.report import check_data
     from backfill.report.text import check_text
 
     with _observer(as_json=as_json, quiet=quiet) as observer:
         planned, found, settings = runs.check(mapping, _flags(options), observer)
         if not as_json:
             _show(check_text(planned, found, settings))
+        elif isinstance(observer, JsonLines):
+            observer.emit("check", **check_data(planned, found, settings))
     return 3 if found.rejected else 0
 
 

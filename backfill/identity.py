@@ -8,6 +8,9 @@ The canonical text of a row is, for each hashed column in the order of their nam
 value is neither null nor the empty text: the length of the name in UTF-8 bytes, `:`, the name, the length of
 the value, `:`, the value. A column without a value leaves no trace, so that a new column changes no id until
 it has values. The lengths keep two different rows from having one text.
+
+The value of a list or struct is its JSON, without spaces: the keys of a struct by code point, those that are null
+left out at every depth, a struct with none left null too; so a field that only other rows have changes no id.
 """
 
 from __future__ import annotations

@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["Index", "LateProblem", "State"]
+__all__ = ["Checksum", "Index", "LateProblem", "State", "checksum"]
 
 ROW_BITS = 40
 # Polars' hashes differ between its releases: good for one run, never for an id.
 SEEDS = (0x5EED1, 0x5EED2, 0x5EED3)
 
 UInt64s = npt.NDArray[np.uint64]
+Checksum = tuple[int, int, int]
+"""How many events a chunk has, and sums over the hashes of their ids and contents: the second reading must agree."""
 
 
 class State(IntEnum):
@@ -68,6 +70,7 @@ class Index:
     name_numbers: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
     twins: tuple[UInt64s, UInt64s] = field(default_factory=lambda: (np.empty(0, np.uint64), np.empty(0, np.uint64)))
     twins_differ: int = 0
+    checksums: list[Checksum] = field(default_factory=list)
 
     def add(
         self,
@@ -81,8 +84,8 @@ class Index:
     ) -> None:
         """Events of one chunk; columns of one length. `twin_allowed`: its mapping says `occurrence: true`."""
         self._ids.append((ids.hash(SEEDS[0]).to_numpy(), ids.hash(SEEDS[1]).to_numpy()))
-        first, second = (series.hash(SEEDS[2] + i).to_numpy() for i, series in enumerate(contents))
-        self._contents.append(first ^ second)
+        self._contents.append(_content(contents))
+        self.checksums.append(_checksum(self._ids[-1][0], self._contents[-1]))
         self._places.append(_place(files, rows))
         self._names.append(self._number(names))
         self._states.append(states)
@@ -101,7 +104,12 @@ class Index:
         return sum(len(states) for states in self._states) if self._states else len(self.states)
 
     def resolve(self) -> list[LateProblem]:
-        """Decide what only the whole export shows. Sets `states`, `twins`; gives the events that are refused for it."""
+        """Decide what only the whole export shows. Sets `states`, `twins`; gives the events that are refused for it.
+
+        Once it is done, doing it again changes nothing.
+        """
+        if len(self.states):
+            return []
         self.states = _concat(self._states, np.uint8)
         self.places = _concat(self._places, np.uint64)
         self.name_numbers = _concat(self._names, np.uint16)
@@ -206,6 +214,20 @@ class Index:
         """How many events of each name have this state."""
         found = np.bincount(self.name_numbers[self.states == state], minlength=len(self.names))
         return {name: int(count) for name, count in zip(self.names, found, strict=False) if count}
+
+
+def checksum(ids: pl.Series, contents: tuple[pl.Series, pl.Series]) -> Checksum:
+    """The checksum of a chunk, from what `Index.add` was given of it."""
+    return _checksum(ids.hash(SEEDS[0]).to_numpy(), _content(contents))
+
+
+def _checksum(ids: UInt64s, contents: UInt64s) -> Checksum:
+    return len(ids), int(ids.sum(dtype=np.uint64)), int(contents.sum(dtype=np.uint64))
+
+
+def _content(parts: tuple[pl.Series, pl.Series]) -> UInt64s:
+    first, second = (series.hash(SEEDS[2] + i).to_numpy() for i, series in enumerate(parts))
+    return np.asarray(first ^ second, np.uint64)
 
 
 def _place(files: pl.Series, rows: pl.Series) -> UInt64s:

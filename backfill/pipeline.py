@@ -23,11 +23,12 @@ import polars as pl
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from backfill.errors import BackfillError, BugError, ExportError, InterruptedRun
-from backfill.index import State
+from backfill.index import State, checksum
 from backfill.ledger import Ledger
 from backfill.pack import pack
 from backfill.records import Events, Outcome, Request
 from backfill.send import Sender, Snapshot, Target
+from backfill.shape import HEAD, ID, TAIL
 from backfill.survey import Plan, Survey, events_of
 from backfill.transport import make_transport
 
@@ -56,7 +57,8 @@ class Sending:
 class Delivered:
     """How delivery ended: events by outcome, the figures, and the error that stopped it, if any did.
 
-    `sent_names` counts accepted events by name; `unsent` were never handed to the sender.
+    `sent_names` and `refused_names` count accepted and refused events by name; `unsent` were never handed to the
+    sender.
     """
 
     accepted: int = 0
@@ -64,6 +66,7 @@ class Delivered:
     pending: int = 0
     unsent: int = 0
     sent_names: dict[str, int] = field(default_factory=dict)
+    refused_names: dict[str, int] = field(default_factory=dict)
     snapshot: Snapshot = field(default_factory=Snapshot)
     error: BackfillError | None = None
 
@@ -115,6 +118,7 @@ def to_send(delivery: Delivery) -> Iterator[Events]:
     """The events to be sent, chunk by chunk, in the export's order. Raises ExportError if the export is another now."""
     index, shaper = delivery.survey.index, delivery.planned.shaper
     left = delivery.total
+    checked = iter(index.checksums)
     at = 0
     for chunk in shaper.whole_groups(delivery.planned.export.chunks(), delivery.scratch):
         if not chunk.frame.height:
@@ -122,7 +126,7 @@ def to_send(delivery: Delivery) -> Iterator[Events]:
         events = shaper.shape(chunk.frame).events
         stop = at + events.height
         states = index.states[at:stop]
-        if len(states) != events.height:
+        if next(checked, None) != checksum(shaper.finish_id(events)[ID], (events[HEAD], events[TAIL])):
             raise ExportError("the export has other rows than when it was checked", hint="run again")
         chosen = np.flatnonzero(np.isin(states, delivery.states))[:left]
         if len(chosen):
@@ -141,6 +145,7 @@ class _Run:
         self.result = Delivered()
         self.total = delivery.total
         self.offered = 0
+        self.ended = 0
         self.began = monotonic()
         self.sender: Sender
 
@@ -163,6 +168,8 @@ class _Run:
                 around.cancel_scope.cancel()
             self.result.snapshot = self.sender.snapshot()
         self.result.unsent = self.total - self.offered
+        if self.result.error is None:
+            self.result.error = self._unbalanced()
         self.result.pending = self.total - self.result.accepted - self.result.refused
         self._report()
         return self.result
@@ -198,10 +205,17 @@ class _Run:
         async with take:
             async for request in take:
                 try:
-                    await self.sender.deliver(request)
+                    self._ended(await self.sender.deliver(request), request)
                 except BackfillError as error:
                     self._failed(error)
                 await self.recorder.flushed()
+
+    def _ended(self, outcome: Outcome, request: Request) -> None:
+        """Each event of a request has one end, and the ends that were told on the way are the same."""
+        ends = [*outcome.accepted, *(i for i, _ in outcome.refused), *outcome.pending]
+        if sorted(ends) != list(range(request.start, request.stop)):
+            self._failed(BugError("a request's events did not each end once", hint="please report it"))
+        self.ended += len(outcome.accepted) + len(outcome.refused)
 
     def _known(self, outcome: Outcome) -> None:
         """The sender's word on some events, in the event loop, as soon as there is one."""
@@ -210,6 +224,9 @@ class _Run:
         for i in outcome.accepted:
             name = outcome.events.names[i]
             self.result.sent_names[name] = self.result.sent_names.get(name, 0) + 1
+        for i, _ in outcome.refused:
+            name = outcome.events.names[i]
+            self.result.refused_names[name] = self.result.refused_names.get(name, 0) + 1
         self.recorder.add(outcome)
         if outcome.refused:
             self.delivery.refused(outcome)
@@ -234,6 +251,16 @@ class _Run:
         while True:
             self._report()
             await anyio.sleep(PROGRESS_SECONDS)
+
+    def _unbalanced(self) -> BugError | None:
+        """What was counted on three ways: offered by the reader, told by the sender, ended by its answers."""
+        told = self.result.accepted + self.result.refused
+        if self.offered == self.total and told == self.ended:
+            return None
+        return BugError(
+            f"numbers do not balance: {self.total} to send, {self.offered} offered, {told} told, {self.ended} ended",
+            hint="please report it with summary.json",
+        )
 
     def _report(self) -> None:
         result = self.result

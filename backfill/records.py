@@ -23,7 +23,7 @@ class Rejection:
 
     `file` is the position of the file in the export, `row` the physical line (CSV, NDJSON) or the row number
     (other formats), both as `read` counts them; `column` and `value` are the offending cell, where it is one cell.
-    `text` is what an unreadable row says: it tells which group the row may belong to.
+    `text` is all that an unreadable row says: it tells which group the row may belong to.
     """
 
     file: int

@@ -16,7 +16,7 @@ from typing import Any
 
 import backfill
 from backfill import mapping as mappings
-from backfill.errors import BackfillError, UsageError
+from backfill.errors import BackfillError, BugError, InterruptedRun, UsageError
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
@@ -100,6 +100,8 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
     if draft.problems:
         plan(draft, started, flags.files)
     settings = resolve(path, draft.mapping.delivery if draft.mapping else mappings.Delivery(), flags)
+    # Made here because it refuses ids and secrets that can't be: before anything is read or written.
+    target = Target(settings.base_url, settings.store, settings.secret, bulk=settings.bulk)
     for warning in settings.warnings:
         observer.note(warning)
     if settings.sandbox:
@@ -111,39 +113,65 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
         planned = plan(draft, started, flags.files)
         for note in planned.export.notes:
             observer.note(note)
-        folder = RunFolder(settings.state, started, planned.export.name, list(planned.export.schema))
+        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema)
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         stack.push(_ended(ledger, number))
         scratch = stack.enter_context(_scratch(settings.state, planned, ask=True))
-        found = survey(planned, ledger, started, scratch, watch=observer.checking, reject=folder.reject_rows)
-        folder.change(found.changed.values())
-        observer.checked(planned, found, settings)
-        delivery = Delivery(
-            planned=planned,
-            survey=found,
-            ledger=ledger,
-            run=number,
-            target=Target(settings.base_url, settings.store, settings.secret, bulk=settings.bulk),
-            rate=settings.rate,
-            concurrency=settings.concurrency,
-            limit=settings.limit,
-            retry_rejected=settings.retry_rejected,
-            scratch=scratch,
-            refused=folder.refuse,
-            watch=observer.sending,
-        )
-        delivered = Delivered()
-        if delivery.total:
-            observer.ready(found, settings, delivery.total)
-            if not settings.consent and not observer.confirm():
-                raise UsageError(
-                    f"{delivery.total:,} events would be sent, and nobody agreed",
-                    hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
-                )
-            delivered = _deliver(delivery, settings, observer, stack)
-        check_balance(found, delivered, delivery.total)
+        found, delivered = Survey(), Delivered()
+        try:
+            survey(planned, ledger, started, scratch, watch=observer.checking, reject=folder.reject_rows, into=found)
+            folder.change(found.changed.values())
+            observer.checked(planned, found, settings)
+            delivered = _send(planned, found, settings, target, ledger, number, folder, scratch, observer, stack)
+        except BackfillError as error:
+            delivered.error = error
+        except KeyboardInterrupt:
+            delivered.error = InterruptedRun("interrupted while checking", signal=signal.SIGINT, hint="run it again")
         return _finish(path, planned, found, delivered, settings, started, folder, ledger, number)
+
+
+def _send(
+    planned: Plan,
+    found: Survey,
+    settings: Settings,
+    target: Target,
+    ledger: Ledger,
+    number: int,
+    folder: RunFolder,
+    scratch: Path | None,
+    observer: Observer,
+    stack: ExitStack,
+) -> Delivered:
+    """Ask, and send what the survey found ready."""
+    delivery = Delivery(
+        planned=planned,
+        survey=found,
+        ledger=ledger,
+        run=number,
+        target=target,
+        rate=settings.rate,
+        concurrency=settings.concurrency,
+        limit=settings.limit,
+        retry_rejected=settings.retry_rejected,
+        scratch=scratch,
+        refused=folder.refuse,
+        watch=observer.sending,
+    )
+    delivered = Delivered()
+    if delivery.total:
+        observer.ready(found, settings, delivery.total)
+        if not settings.consent and not observer.confirm():
+            raise UsageError(
+                f"{delivery.total:,} events would be sent, and nobody agreed",
+                hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
+            )
+        delivered = _deliver(delivery, settings, observer, stack)
+    try:
+        check_balance(found, delivered, delivery.total)
+    except BugError as error:
+        delivered.error = delivered.error or error
+    return delivered
 
 
 def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
@@ -159,7 +187,7 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     parts, todo = [accepted], []
     if not events["total"]:
         parts = ["The export makes no event"]
-    elif not events["accepted"] and events["already_delivered"] and not events["pending"]:
+    elif not summary["requests"] and events["already_delivered"] and not events["pending"]:
         parts = ["Nothing to send: what is ready was delivered before"]
     if rejected:
         parts.append(f"{rejected:,} rejected")
@@ -199,6 +227,8 @@ def _finish(
     ledger: Ledger,
     number: int,
 ) -> Result:
+    # An error in the survey leaves undecided what only the whole export shows.
+    found.index.resolve()
     status = _status(found, delivered, settings)
     summary = summarize(
         found,

@@ -12,7 +12,7 @@ from backfill.errors import SettingsError
 from backfill.mapping import Delivery
 from backfill.send import check_base_url
 
-__all__ = ["SANDBOX_STORE", "SANDBOX_URL", "Flags", "Settings", "resolve", "state_folder"]
+__all__ = ["DEFAULT_RATE", "SANDBOX_STORE", "SANDBOX_URL", "Flags", "Settings", "resolve", "state_folder"]
 
 STATE_FOLDER = ".backfill"
 # The ledger's name for the sandbox inside a run: its port is another each time.
@@ -134,7 +134,7 @@ def _secret(environment: MappingOf[str, str]) -> str:
         return environment["REDO_API_SECRET"].strip()
     if file := environment.get("REDO_API_SECRET_FILE"):
         try:
-            return Path(file).read_text(encoding="utf-8").strip()
+            return Path(file).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise SettingsError(f"REDO_API_SECRET_FILE: can't read {file}: {reason}") from None

@@ -159,8 +159,9 @@ def survey(
     *,
     watch: Watcher | None = None,
     reject: Rejecter | None = None,
+    into: Survey | None = None,
 ) -> Survey:
-    """Read and check the whole export.
+    """Read and check the whole export. What was found is in `into` also when an error ends it.
 
     `ledger` tells what was delivered before; None asks nothing. `scratch` is a folder for groups that are gathered on
     disk. `watch` sees the survey after each chunk. `reject` is given the rows that hold each chunk's rejections.
@@ -168,7 +169,7 @@ def survey(
     shaper, export = planned.shaper, planned.export
     known = ledger if ledger is not None and not ledger.is_empty() else None
     twins = [isinstance(e.uniqueId, HashId) and e.uniqueId.occurrence for e in planned.mapping.events]
-    found = Survey()
+    found = into if into is not None else Survey()
     for chunk in shaper.whole_groups(export.chunks(), scratch):
         found.rows.unreadable += len(chunk.unreadable)
         found.rows.read += len(chunk.unreadable) + chunk.frame.height
@@ -188,9 +189,9 @@ def survey(
             ghosts = shaper.finish_id(shaped.ghosts)
             ghosts = ghosts.filter(pl.Series(np.array(twins, np.bool_)[ghosts[EVENT].to_numpy()]))
             found.index.add_ghosts(ghosts[ID], ghosts[FILE], ghosts[ROW])
-            if KEY in shaped.rows.columns:
-                first = shaped.rows.filter(pl.col(KEY).is_not_null() & pl.col(KEY).rle_id().is_first_distinct())
-                found.index.add_groups(first[KEY], first[FILE], first[ROW])
+            if shaped.groups.height:
+                groups = shaped.groups.drop_nulls(KEY)
+                found.index.add_groups(groups[KEY], groups[FILE], groups[ROW])
             if reject and (shaped.invalid or chunk.unreadable):
                 reject(shaped.rows, [*chunk.unreadable, *shaped.invalid])
         elif reject and chunk.unreadable:
@@ -311,8 +312,10 @@ def _resolve(found: Survey, export: Export) -> None:
 
 
 def _late(late: LateProblem, export: Export) -> Rejection:
-    other = f"{export.name(late.other_file)}:{late.other_row}"
-    detail = f"{advice(late.problem).title}: see {other}"
+    other = f"see {export.name(late.other_file)}:{late.other_row}"
+    if (late.file, late.row) == (late.other_file, late.other_row):
+        other = "two events of this row have one id"
+    detail = f"{advice(late.problem).title}: {other}"
     return Rejection(late.file, late.row, late.problem, detail)
 
 

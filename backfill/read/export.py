@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from backfill.read.files import ExportFile, Fingerprint, Format, find_files, fin
 from backfill.read.records import read_records
 from backfill.read.repaired import REPORT_COLUMNS, ReportCsv, plain, unescape
 from backfill.read.typed import read_batches, schema_of
-from backfill.read.widen import exact_float, merge
+from backfill.read.widen import merge, widened
 from backfill.records import FILE, ROW, Chunk, Rejection
 
 __all__ = ["Export", "OpenedFile", "SourceSettings", "open_export"]
@@ -41,7 +40,7 @@ class OpenedFile:
 
     file: ExportFile
     schema: dict[str, pl.DataType]
-    fingerprint: Fingerprint | None
+    fingerprint: Fingerprint
     dialect: Dialect | None = None
     repaired: bool = False
     duplicates: tuple[str, ...] = ()
@@ -79,7 +78,7 @@ class Export:
             self._same(opened)
 
     def _same(self, opened: OpenedFile) -> None:
-        if opened.fingerprint and fingerprint(opened.file) != opened.fingerprint:
+        if fingerprint(opened.file) != opened.fingerprint:
             raise ExportError(
                 f"{opened.file.name}: changed while it was read",
                 hint="run again when nothing writes to it any more; what was sent is recorded",
@@ -90,17 +89,28 @@ class Export:
             for records in read_records(_utf8(raw, dialect), dialect, opened.file.name):
                 frame = records.frame
                 frame.columns = list(dialect.columns)
+                lines = records.lines
+                bad: list[Rejection] = []
                 if opened.repaired:
-                    frame = unescape(frame.drop(REPORT_COLUMNS))
+                    frame, lines, bad = self._repaired(opened, frame, lines)
                 if self.null_values:
                     frame = frame.select(pl.when(~pl.all().is_in(list(self.null_values))).then(pl.all()))
                 hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in opened.file.hive]
-                bad = [Rejection(opened.file.position, r.line, r.problem, r.detail, text=r.text) for r in records.bad]
-                yield self._chunk(opened, frame.with_columns(hive), records.lines, bad)
+                bad += [Rejection(opened.file.position, r.line, r.problem, r.detail, text=r.text) for r in records.bad]
+                yield self._chunk(opened, frame.with_columns(hive), lines, bad)
+
+    def _repaired(
+        self, opened: OpenedFile, frame: pl.DataFrame, lines: pl.Series
+    ) -> tuple[pl.DataFrame, pl.Series, list[Rejection]]:
+        """The rows of a rejected.csv, as they were; what is left of a group that lost a row is held back again."""
+        held = (frame["problem"] == "group_incomplete").fill_null(value=False)
+        detail = 'a row of this group is not here: add it, then empty the column "problem" of the group\'s rows'
+        bad = [Rejection(opened.file.position, line, "group_incomplete", detail) for line in lines.filter(held)]
+        return unescape(frame.filter(~held).drop(REPORT_COLUMNS)), lines.filter(~held), bad
 
     def _typed(self, opened: OpenedFile) -> Iterator[Chunk]:
         for batch in read_batches(opened.file, opened.schema):
-            bad = [Rejection(opened.file.position, row, "not_json", detail, text=detail) for row, detail in batch.bad]
+            bad = [Rejection(opened.file.position, b.number, "not_json", b.detail, text=b.text) for b in batch.bad]
             yield self._chunk(opened, batch.frame, batch.rows, bad)
 
     def _chunk(self, opened: OpenedFile, frame: pl.DataFrame, rows: pl.Series, bad: list[Rejection]) -> Chunk:
@@ -127,22 +137,13 @@ def _as(opened: OpenedFile, column: pl.Series, dtype: pl.DataType) -> pl.Series:
     if column.dtype == dtype:
         return column
     try:
-        if not (column.dtype.is_integer() and dtype.is_float()) or exact_float(column):
-            return _json_texts(column) if column.dtype.is_nested() and dtype == pl.String else column.cast(dtype)
-        reason = "an integer beyond 2^53 would lose digits"
+        return widened(column, dtype)
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().splitlines()[0]
     raise ExportError(
         f'{opened.file.name}: "{column.name}" is {column.dtype} here and other files make it {dtype}: {reason}',
         hint="give the column one type in all files",
     )
-
-
-def _json_texts(column: pl.Series) -> pl.Series:
-    texts = [
-        None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in column.to_list()
-    ]
-    return pl.Series(column.name, texts, dtype=pl.String)
 
 
 def open_export(source: SourceSettings, base: Path) -> Export:
@@ -181,7 +182,7 @@ def open_export(source: SourceSettings, base: Path) -> Export:
 def _open(file: ExportFile, csv: CsvSettings) -> OpenedFile | None:
     mark = fingerprint(file)
     if file.format != "csv":
-        if mark and mark.size == 0:
+        if mark.size == 0:
             return None
         return OpenedFile(file, _no_place(file, schema_of(file)), mark)
     try:

@@ -6,9 +6,10 @@ import difflib
 import glob
 import os
 import re
+import tempfile
+import weakref
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import unquote, urlsplit
@@ -45,12 +46,32 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 
 
+class WebCopy:
+    """What a web server gave for a URL, fetched once, when it is first asked for: a second answer may be another one,
+    Parquet is read from its end, and a connection may not last as long as a run. The copy goes when this object does.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._path: Path | None = None
+
+    def path(self) -> Path:
+        """Where the copy is. Raises OSError."""
+        if self._path is None:
+            handle, name = tempfile.mkstemp(prefix="backfill-")
+            weakref.finalize(self, Path(name).unlink, missing_ok=True)
+            with os.fdopen(handle, "wb") as spool:
+                _fetch(self.url, spool)
+            self._path = Path(name)
+        return self._path
+
+
 @dataclass(frozen=True, slots=True)
 class ExportFile:
     """One file of the export.
 
-    `uri` opens it (an absolute path or a URL), `name` is how messages call it, `hive` are the columns that
-    its folders name (`year=2024/`).
+    `uri` opens it (an absolute path or a URL), `name` is how messages call it, `hive` are the columns
+    that the folders found for it name (`year=2024/`). `copy` is what a web server gave for it.
     """
 
     position: int
@@ -58,6 +79,7 @@ class ExportFile:
     name: str
     format: Format
     hive: tuple[tuple[str, str | None], ...] = ()
+    copy: WebCopy | None = field(default=None, compare=False)
 
     @property
     def remote(self) -> bool:
@@ -66,9 +88,7 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells that a file was written since: size in bytes, time of the last change, and which file it is (its
-    inode, or a web server's name for this version of it).
-    """
+    """What tells that a file was written since: size in bytes, time of the last change, and its inode."""
 
     size: int
     modified_ns: int
@@ -79,31 +99,22 @@ def is_remote(uri: str) -> bool:
     return urlsplit(uri).scheme in REMOTE and "://" in uri
 
 
-def fingerprint(file: ExportFile) -> Fingerprint | None:
-    """What the file is like now; None for a web server that tells neither size nor version. Raises ExportError."""
+def _is_web(uri: str) -> bool:
+    return is_remote(uri) and urlsplit(uri).scheme in {"http", "https"}
+
+
+def fingerprint(file: ExportFile) -> Fingerprint:
+    """What the file is like now; of a web server, the copy. Raises ExportError."""
     try:
-        if urlsplit(file.uri).scheme in {"http", "https"}:
-            return _web_fingerprint(file.uri)
-        if file.remote:
+        if file.remote and not file.copy:
             filesystem, path = _object_store(file.uri)
             info = filesystem.get_file_info(path)
             return Fingerprint(info.size or 0, info.mtime_ns or 0)
-        stat = Path(file.uri).stat()
+        stat = (file.copy.path() if file.copy else Path(file.uri)).stat()
     except OSError as error:
         doing = "opened" if file.remote else "read"
         raise ExportError(f"{file.name}: can't be {doing}: {error.strerror or error}") from error
     return Fingerprint(stat.st_size, stat.st_mtime_ns, str(stat.st_ino))
-
-
-def _web_fingerprint(url: str) -> Fingerprint | None:
-    import httpx
-
-    try:
-        headers = httpx.head(url, follow_redirects=True).headers
-    except httpx.HTTPError as error:
-        raise OSError(str(error) or type(error).__name__) from error
-    version = headers.get("etag", "") + headers.get("last-modified", "")
-    return Fingerprint(int(headers.get("content-length", 0)), 0, version) if version else None
 
 
 def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> list[ExportFile]:
@@ -119,7 +130,9 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
         for uri, name in _expand(entry, base, declared):
             if uri not in seen:
                 seen.add(uri)
-                found.append(ExportFile(len(found), uri, name, _format(uri, name, declared), _hive(entry, uri, base)))
+                copy = WebCopy(uri) if _is_web(uri) else None
+                file_format = _format(uri, name, declared)
+                found.append(ExportFile(len(found), uri, name, file_format, _hive(entry, uri, base), copy))
     return found
 
 
@@ -130,7 +143,7 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     zlib.error.
     """
     try:
-        raw = _open_remote(file.uri) if file.remote else Path(file.uri).open("rb")  # noqa: SIM115 (the caller closes it)
+        raw = _open(file)
     except (OSError, ValueError) as error:  # ValueError: pyarrow on a URL that it can't take
         reason = getattr(error, "strerror", None) or error
         raise ExportError(f"{file.name}: can't be opened: {reason}") from error
@@ -151,11 +164,11 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     return raw
 
 
-def _open_remote(uri: str) -> BinaryIO:
-    if urlsplit(uri).scheme in {"http", "https"}:
-        return _download(uri)
-    filesystem, path = _object_store(uri)
-    return cast("BinaryIO", filesystem.open_input_file(path))
+def _open(file: ExportFile) -> BinaryIO:
+    if file.remote and not file.copy:
+        filesystem, path = _object_store(file.uri)
+        return cast("BinaryIO", filesystem.open_input_file(path))
+    return (file.copy.path() if file.copy else Path(file.uri)).open("rb")
 
 
 def _object_store(uri: str) -> tuple[Any, str]:
@@ -166,26 +179,16 @@ def _object_store(uri: str) -> tuple[Any, str]:
     return found
 
 
-def _download(url: str) -> BinaryIO:
-    """A temporary file: Parquet is read from its end, and a connection may not last as long as a run."""
-    import tempfile
-
+def _fetch(url: str, into: BinaryIO) -> None:
     import httpx
 
-    with ExitStack() as stack:
-        spool = stack.enter_context(tempfile.TemporaryFile())
-        try:
-            response = stack.enter_context(httpx.stream("GET", url, follow_redirects=True))
-            for piece in response.iter_bytes():
-                spool.write(piece)
-        except httpx.HTTPError as error:
-            raise OSError(str(error) or type(error).__name__) from error
-        if response.status_code != httpx.codes.OK:
-            raise OSError(f"the server answered {response.status_code}")
-        spool.seek(0)
-        response.close()
-        stack.pop_all()
-        return cast("BinaryIO", spool)
+    try:
+        with httpx.stream("GET", url, follow_redirects=True) as response:
+            if response.status_code != httpx.codes.OK:
+                raise OSError(f"the server answered {response.status_code}")
+            into.writelines(response.iter_bytes())
+    except httpx.HTTPError as error:
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, str]]:
@@ -221,11 +224,11 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
 
 
 def _expand_remote(entry: str) -> list[tuple[str, str]]:
-    if urlsplit(entry).scheme in {"http", "https"} or not (glob.has_magic(entry) or entry.endswith("/")):
+    if not _is_listed(entry):
         return [(entry, entry)]
     from pyarrow import fs
 
-    root = re.split(r"[*?\[]", entry, maxsplit=1)[0].rpartition("/")[0]
+    root = _root(entry)
     scheme = entry.split("://", 1)[0]
     filesystem, path = _object_store(root)
     try:
@@ -261,14 +264,35 @@ def _suffix(name: str) -> str:
 
 
 def _hive(entry: str, uri: str, base: Path) -> tuple[tuple[str, str | None], ...]:
-    """Columns from folders such as `year=2024` that the entry names or that are below it.
+    """Columns from folders such as `year=2024` that were found for the entry.
 
-    Not from the folders above the mapping, so that an export and its mapping can move together.
+    Not from those that the entry spells out, nor from those above it: an export that moves is the same export.
     """
-    relative = not is_remote(entry) and not Path(entry).expanduser().is_absolute()
-    name = os.path.relpath(uri, base) if relative else uri
+    name = uri.removeprefix(_root(entry)) if is_remote(entry) else os.path.relpath(uri, _folder(entry, base))
     folders = [part.partition("=") for part in re.split(r"[/\\]", name)[:-1]]
     return tuple((key, None if value == HIVE_NULL else unquote(value)) for key, mark, value in folders if mark and key)
+
+
+def _folder(entry: str, base: Path) -> str:
+    """The folder that an entry spells out: all before its first glob."""
+    full = base / Path(entry).expanduser()
+    if full.is_dir():
+        return _absolute(str(full))
+    parts = full.parent.parts
+    literal = len(parts) if full.is_file() else next((i for i, p in enumerate(parts) if glob.has_magic(p)), len(parts))
+    return _absolute(str(Path(*parts[:literal])))
+
+
+def _root(entry: str) -> str:
+    """The same of a URL; all of it where a web server or an object store is asked for one file."""
+    if not _is_listed(entry):
+        return entry
+    return re.split(r"[*?\[]", entry, maxsplit=1)[0].rpartition("/")[0]
+
+
+def _is_listed(url: str) -> bool:
+    """Whether a URL stands for the files that a listing shows; a web server has none."""
+    return not _is_web(url) and (glob.has_magic(url) or url.endswith("/"))
 
 
 def _absolute(name: str) -> str:

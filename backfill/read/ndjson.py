@@ -6,16 +6,18 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
+from backfill.canonical import instance
 from backfill.errors import ExportError
 from backfill.read.files import ExportFile, open_bytes
 from backfill.read.widen import EXACT_FLOAT, merge, no_nulls
 
-__all__ = ["BatchRows", "ndjson_batches", "ndjson_schema"]
+__all__ = ["BadLine", "BatchRows", "ndjson_batches", "ndjson_schema"]
 
 BLOCK_BYTES = 4_000_000
 MAX_LINE_BYTES = 16_000_000
@@ -26,16 +28,25 @@ SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 Schema = dict[str, pl.DataType]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class BadLine:
+    """A line that can't be read: its number, why, with the beginning of its text, and all of its text."""
+
+    number: int
+    detail: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class BatchRows:
     """Some rows of a typed file: `rows` (UInt64) counts from 1; for NDJSON it is the physical line.
 
-    `bad` are the lines that can't be read, each with the reason and its text.
+    `bad` are the lines that can't be read.
     """
 
     frame: pl.DataFrame
     rows: pl.Series
-    bad: list[tuple[int, str]]
+    bad: list[BadLine]
 
 
 def ndjson_schema(file: ExportFile) -> Schema:
@@ -58,23 +69,22 @@ def ndjson_batches(file: ExportFile, schema: Schema) -> Iterator[BatchRows]:
 
 @dataclass(frozen=True, slots=True)
 class _Readable:
-    """The lines of a block that can be read, numbered and in frames; and those that can't, with the
-    reason.
-    """
+    """The lines of a block that can be read, numbered and in frames; and those that can't."""
 
     frames: list[pl.DataFrame]
     lines: list[tuple[int, bytes]]
-    bad: list[tuple[int, str]]
+    bad: list[BadLine]
 
 
 def _readable(block: bytes, first: int, schema: Schema | None) -> _Readable:
     lines = [(number, line) for number, line in enumerate(block.split(b"\n"), first) if line.strip()]
-    frame = None if SURROGATE.search(block) else _parse(block, schema)
+    # Asked for no columns, Polars takes anything for a row.
+    frame = None if SURROGATE.search(block) or schema == {} else _parse(block, schema)
     if frame is not None and frame.height == len(lines):
         return _Readable([frame], lines, [])
     # Python's parser says what is wrong with a line, and Polars then has the last word on what is left.
     reasons = {number: _reason(line) for number, line in lines}
-    bad = [(number, f"not a JSON object: {reason}") for number, reason in reasons.items() if reason]
+    bad = [_bad(number, line, f"not a JSON object: {reasons[number]}") for number, line in lines if reasons[number]]
     frames: list[pl.DataFrame] = []
     good: list[tuple[int, bytes]] = []
     at = 0
@@ -82,8 +92,7 @@ def _readable(block: bytes, first: int, schema: Schema | None) -> _Readable:
     for part, count in _frames([line for _, line in doubtful], schema):
         if part is None:
             number, line = doubtful[at]
-            shown = line.decode("utf-8", "replace")[:MAX_TEXT]
-            bad.append((number, f"a JSON object that does not fit the other lines: {shown}"))
+            bad.append(_bad(number, line, "a JSON object that does not fit the other lines"))
         else:
             frames.append(part)
             good += doubtful[at : at + count]
@@ -118,36 +127,79 @@ def _parse(block: bytes, schema: Schema | None) -> pl.DataFrame | None:
 
 def _exact(batch: BatchRows, texts: dict[int, bytes]) -> BatchRows:
     """The batch without the rows in which an integer became a double that is another number."""
-    floats = [name for name, dtype in batch.frame.schema.items() if dtype == pl.Float64]
-    if not floats:
+    schema = batch.frame.schema
+    # Under names of ours: Polars takes one such as "*" or "^a$" for a pattern.
+    frame = batch.frame.clone()
+    frame.columns = [str(i) for i in range(len(schema))]
+    large = [found for name, dtype in frame.schema.items() if (found := _large(pl.col(name), dtype)) is not None]
+    if not large:
         return batch
-    large = batch.frame.select(pl.any_horizontal(pl.col(floats).abs() >= EXACT_FLOAT).alias("")).to_series()
-    if not large.any():
+    doubtful = frame.select(pl.any_horizontal(large).alias("")).to_series()
+    if not doubtful.any():
         return batch
     bad = list(batch.bad)
     keep = []
-    for at, (number, doubtful) in enumerate(zip(batch.rows.to_list(), large.to_list(), strict=True)):
-        value = json.loads(texts[number]) if doubtful else {}
-        lost = [name for name in floats if isinstance(value.get(name), int) and float(value[name]) != value[name]]
-        if lost:
-            shown = texts[number].decode("utf-8", "replace")[:MAX_TEXT]
-            bad.append((number, f'"{lost[0]}" is an integer beyond 2^53, and has fractions in other lines: {shown}'))
+    for at, (number, look) in enumerate(zip(batch.rows.to_list(), doubtful.to_list(), strict=True)):
+        lost = _rounded(json.loads(texts[number]), pl.Struct(schema)) if look else None
+        if lost is not None:
+            why = f'"{lost}" is an integer beyond 2^53, and has fractions in other lines'
+            bad.append(_bad(number, texts[number], why))
         else:
             keep.append(at)
     return BatchRows(batch.frame[keep], batch.rows[keep], sorted(bad))
 
 
+def _large(value: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+    """Whether a value is, or holds, a double that could be a rounded integer; None where the type has no doubles."""
+    if dtype == pl.Float64:
+        return value.abs() >= EXACT_FLOAT
+    if isinstance(dtype, pl.List):
+        inner = _large(pl.element(), instance(dtype.inner))
+        return None if inner is None else value.list.eval(inner).list.any()
+    if isinstance(dtype, pl.Struct):
+        fields = [_large(value.struct.field(field.name), instance(field.dtype)) for field in dtype.fields]
+        found = [field for field in fields if field is not None]
+        return pl.any_horizontal(found) if found else None
+    return None
+
+
+def _rounded(value: Any, dtype: pl.DataType, name: str = "") -> str | None:
+    """The name of the integer in a line's value that a double can't hold where the type has one."""
+    if dtype == pl.Float64:
+        return name if isinstance(value, int) and not _is_double(value) else None
+    inner: Iterable[tuple[Any, pl.DataType, str]] = ()
+    if isinstance(dtype, pl.List) and isinstance(value, list):
+        inner = ((one, instance(dtype.inner), name) for one in value)
+    elif isinstance(dtype, pl.Struct) and isinstance(value, dict):
+        inner = (
+            (value.get(field.name), instance(field.dtype), f"{name}.{field.name}" if name else field.name)
+            for field in dtype.fields
+        )
+    return next((found for one in inner if (found := _rounded(*one)) is not None), None)
+
+
+def _is_double(value: int) -> bool:
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
+
+
+def _bad(number: int, line: bytes, why: str) -> BadLine:
+    text = line.decode("utf-8", "replace")
+    return BadLine(number, f"{why}: {text[:MAX_TEXT]}", text)
+
+
 def _reason(line: bytes) -> str:
-    """Why this line is no JSON object that can be taken, with its text; empty when it can."""
-    shown = line.decode("utf-8", "replace")[:MAX_TEXT]
+    """Why this line is no JSON object that can be taken; empty when it can."""
     try:
         value = json.loads(line, parse_constant=_refuse)
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return f"it holds half of a surrogate pair: {shown}"
+        return "it holds half of a surrogate pair"
     except (ValueError, RecursionError) as error:
-        return f"{error}: {shown}"
-    return "" if isinstance(value, dict) else f"it is a {type(value).__name__}: {shown}"
+        return str(error)
+    return "" if isinstance(value, dict) else f"it is a {type(value).__name__}"
 
 
 def _refuse(name: str) -> None:

@@ -34,7 +34,6 @@ BLOCK_BYTES = 4_000_000
 # records have one, the numpy passes would otherwise be repeated for each.
 SLOW_RECORDS = 1000
 MAX_TEXT = 500
-KEPT_TEXT = 20_000
 NEWLINE, RETURN = 10, 13
 
 Ints = npt.NDArray[np.int64]
@@ -43,8 +42,8 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record that can't be read: its first physical line, a problem code, words that show its text, and more of
-    the text (KEPT_TEXT characters).
+    """A record that can't be read: its first physical line, a problem code, words that show the beginning of its
+    text, and all of the text: which group it is of may stand anywhere.
     """
 
     line: int
@@ -281,7 +280,7 @@ class _Block:
 
     def _bad(self, line: int, problem: str, why: str, text: bytes) -> None:
         decoded = text.decode("utf-8", "replace")
-        self.bad.append(BadRecord(line, problem, f"{why}: {_shown(decoded)}", decoded[:KEPT_TEXT]))
+        self.bad.append(BadRecord(line, problem, f"{why}: {_shown(decoded)}", decoded))
 
     def _slow_all(self, end: int) -> None:
         while self.at < end and self._slowly():

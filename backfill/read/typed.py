@@ -24,6 +24,7 @@ __all__ = ["read_batches", "schema_of"]
 T = TypeVar("T")
 
 BATCH_ROWS = 20_000
+DECIMAL_DIGITS = 38
 # Pages are read through a buffer of this size, so that a row group of gigabytes needs no more memory than a
 # small one.
 BUFFER_BYTES = 1_000_000
@@ -92,23 +93,58 @@ def _next_frame(batches: Iterator[Any]) -> pl.DataFrame | None:
 
 
 def _frame(data: Any) -> pl.DataFrame:
-    """A record batch as a frame: plain values for dictionaries, UTC for offsets that Polars does not know."""
+    """A record batch as a frame, in types that Polars knows."""
     import pyarrow as pa
 
-    columns = []
-    for column, kind in zip(data.columns, data.schema.types, strict=True):
-        plain = column
-        if pa.types.is_dictionary(kind):
-            plain = column.cast(kind.value_type)
-        elif pa.types.is_timestamp(kind) and kind.tz and FIXED_OFFSET.fullmatch(kind.tz):
-            plain = column.cast(pa.timestamp(kind.unit, "UTC"))
-        columns.append(plain)
+    kinds = [(kind, _known(kind)) for kind in data.schema.types]
+    columns = [
+        column if known == kind else column.cast(known)
+        for column, (kind, known) in zip(data.columns, kinds, strict=True)
+    ]
     return pl.DataFrame(pa.table(columns, names=data.schema.names))
+
+
+def _known(kind: Any) -> Any:
+    """The Arrow type as which Polars knows values of this one: plain ones for dictionaries, UTC for other offsets,
+    lists of {key, value} for maps.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return _known(kind.value_type)
+    if pa.types.is_timestamp(kind) and kind.tz and FIXED_OFFSET.fullmatch(kind.tz):
+        return pa.timestamp(kind.unit, "UTC")
+    if pa.types.is_decimal256(kind):
+        if kind.precision > DECIMAL_DIGITS:
+            raise ValueError(f"a decimal of {kind.precision} digits, where {DECIMAL_DIGITS} is the most")
+        return pa.decimal128(kind.precision, kind.scale)
+    if pa.types.is_map(kind):
+        return pa.list_(pa.struct([("key", _known(kind.key_type)), ("value", _known(kind.item_type))]))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_field(kind.value_field), kind.list_size)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_field(kind.value_field))
+    if pa.types.is_list(kind):
+        return pa.list_(_field(kind.value_field))
+    if pa.types.is_struct(kind):
+        return pa.struct([_field(field) for field in kind.fields])
+    return kind
+
+
+def _field(field: Any) -> Any:
+    return field.with_type(_known(field.type))
 
 
 def _arrow_schema(file: ExportFile) -> dict[str, pl.DataType]:
     with _reader(file) as reader:
         schema = reader.schema_arrow if file.format == "parquet" else reader.schema
+        for name, kind in zip(schema.names, schema.types, strict=True):
+            try:
+                _known(kind)
+            except ValueError as error:
+                raise ExportError(
+                    f'{file.name}: "{name}" can\'t be read: {error}', hint="export it as text, or with fewer digits"
+                ) from error
         return dict(_frame(schema.empty_table()).schema)
 
 

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +17,12 @@ import polars as pl
 from backfill.errors import StorageError
 from backfill.read import REPORT_COLUMNS, escape
 from backfill.records import FILE, ROW, Outcome, Rejection
+from backfill.shape.group import GROUP
+from backfill.shape.texts import as_text
 
 __all__ = ["RunFolder", "last_run"]
 
 RUNS = "runs"
-GROUP = ":group"
 
 
 class RunFolder:
@@ -31,13 +32,15 @@ class RunFolder:
     file whole or not at all.
     """
 
-    def __init__(self, state: Path, now: datetime, name: Callable[[int], str], columns: list[str]) -> None:
+    def __init__(
+        self, state: Path, now: datetime, name: Callable[[int], str], schema: Mapping[str, pl.DataType]
+    ) -> None:
         self.path = state / RUNS / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         with _storage(self.path, "making the run's folder"):
             for folder in (state, state / RUNS, self.path):
                 folder.mkdir(mode=0o700, exist_ok=True, parents=True)
         self._name = name
-        self._columns = columns
+        self._cells = cells(schema)
         self._files: dict[str, IO[str]] = {}
 
     def reject_rows(self, frame: pl.DataFrame, rejections: list[Rejection]) -> None:
@@ -49,10 +52,14 @@ class RunFolder:
         for rejection in rejections:
             wrong.setdefault((rejection.file, rejection.row), []).append(rejection)
         seen: set[tuple[int, int]] = set()
+        groups: dict[int, list[Rejection]] = {}
         for row in self._rows(frame, wrong):
             place = (row[FILE], row[ROW])
-            mine = wrong.get(place, [])
             seen.add(place)
+            mine = wrong.get(place, [])
+            if GROUP in row:
+                # Every row of a group tells what is wrong with it: a part of it must not come back as the whole.
+                mine = groups.setdefault(row[GROUP], mine)
             self._reject(row, mine, *place)
         for place, mine in wrong.items():
             if place not in seen:
@@ -68,10 +75,11 @@ class RunFolder:
         hits = frame.join(places, on=[FILE, ROW], how="semi", maintain_order="left")
         if GROUP in frame.columns:
             hits = frame.filter(pl.col(GROUP).is_in(hits[GROUP].implode()))
-        yield from hits.iter_rows(named=True)
+        texts = [text.alias(name) for name, (text, _) in self._cells.items()]
+        yield from hits.select(*texts, FILE, ROW, *([GROUP] if GROUP in frame.columns else [])).iter_rows(named=True)
 
     def _reject(self, row: dict[str, Any], rejections: list[Rejection], file: int, number: int) -> None:
-        cells = [_cell(row.get(column)) for column in self._columns]
+        cells = [_cell(row.get(name), dtype) for name, (_, dtype) in self._cells.items()]
         problem = rejections[0].problem if rejections else ""
         detail = "; ".join(dict.fromkeys(rejection.detail for rejection in rejections))
         place = [escape(problem), escape(_printable(detail)), escape(self._name(file)), str(number)]
@@ -117,7 +125,7 @@ class RunFolder:
             )
             self._files[name] = file
             if name == "rejected.csv":
-                csv.writer(file).writerow([*self._columns, *REPORT_COLUMNS])
+                csv.writer(file).writerow([*self._cells, *REPORT_COLUMNS])
         return self._files[name]
 
     def write(self, name: str, text: str) -> Path:
@@ -145,24 +153,35 @@ class RunFolder:
         return (self.path / name).exists()
 
 
+def cells(schema: Mapping[str, pl.DataType]) -> dict[str, tuple[pl.Expr, pl.DataType]]:
+    """The columns of rejected.csv, each as canonical text, and its type: what comes back makes the same ids.
+
+    A field of a nested column is a column of its own, `a.b`, which a mapping's `{a.b}` finds in a CSV too.
+    """
+    found: dict[str, tuple[pl.Expr, pl.DataType]] = {}
+
+    def add(name: str, value: pl.Expr, dtype: pl.DataType) -> None:
+        if isinstance(dtype, pl.Struct) and dtype.fields:
+            for one in dtype.fields:
+                add(f"{name}.{one.name}", value.struct.field(one.name), one.dtype)  # type: ignore[arg-type]  # an instance
+        else:
+            found.setdefault(name, (as_text(value, dtype), dtype))
+
+    for name, dtype in schema.items():
+        add(name, pl.col(name), dtype)
+    return found
+
+
+def _cell(text: str | None, dtype: pl.DataType) -> str:
+    """A number is no formula, even where it begins like one."""
+    return text or "" if dtype.is_numeric() else escape(text or "")
+
+
 def last_run(state: Path) -> Path | None:
     """The folder of the run that wrote its summary last. Names tell seconds, and two runs may begin within one."""
     summaries = (state / RUNS).glob("*/summary.json") if (state / RUNS).is_dir() else []
     newest = max(summaries, key=lambda path: path.stat().st_mtime_ns, default=None)
     return newest.parent if newest else None
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return escape(value)
-    if isinstance(value, dict | list):
-        return escape(json.dumps(value, ensure_ascii=False, default=str))
-    if isinstance(value, bool):
-        return str(value).lower()
-    # A negative number starts like a formula and is none.
-    return value.isoformat(sep=" ") if isinstance(value, datetime) else str(value)
 
 
 def _printable(text: str) -> str:

@@ -68,7 +68,7 @@ MEANING = {
     "refused": "the API answered 400: see rejected.ndjson",
     "pending": "not sent, or not known to have arrived: the next run's work",
 }
-COLUMNS = ("ready", "accepted", "already_delivered", "changed", "duplicate")
+COLUMNS = ("accepted", "already_delivered", "changed", "duplicate", "invalid", "refused", "pending")
 
 
 def render(summary: dict[str, Any], problems: list[dict[str, Any]], outcome: str, todo: str) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from backfill import api
 from backfill.index import State
 from backfill.pipeline import Delivered
 from backfill.read import Export
 from backfill.records import Rejection
-from backfill.settings import Settings
+from backfill.settings import DEFAULT_RATE, Settings
 from backfill.shape import advice
-from backfill.survey import Survey
+from backfill.survey import Plan, Survey
 
-__all__ = ["problems_of", "summarize"]
+__all__ = ["check_data", "problems_of", "summarize"]
 
 
 def summarize(
@@ -53,7 +55,7 @@ def summarize(
         "finished": _stamp(finished),
         "exit": status,
         "stopped_by": _stopped_by(delivered),
-        "by_event_name": _by_name(survey, delivered),
+        "by_event_name": _by_name(survey, delivered, settings),
         "problems": {code: group.count for code, group in sorted(survey.problems.items())},
         "notices": [{"code": n.code, "field": n.field, "count": n.count} for n in survey.notices.values() if n.count],
         "files": [
@@ -82,6 +84,40 @@ def _events(survey: Survey, delivered: Delivered, settings: Settings) -> dict[st
         "accepted": delivered.accepted,
         "refused": before["refused"] - retried + delivered.refused,
         "pending": delivered.pending + left_out,
+    }
+
+
+def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[str, Any]:
+    """What `check` found, as JSON data: rows, events, names with their times, problems, notices, seconds to send."""
+    ready = found.events()["ready"]
+    rate = settings.rate if settings else DEFAULT_RATE
+    return {
+        "rows": asdict(found.rows),
+        "events": found.events(),
+        "names": {
+            name: {
+                "ready": stats.count,
+                "oldest": _stamp(stats.oldest) if stats.oldest else None,
+                "newest": _stamp(stats.newest) if stats.newest else None,
+                "under_72_hours": stats.recent,
+            }
+            for name, stats in found.names.items()
+        },
+        "problems": problems_of(found, planned.export),
+        "notices": [
+            {
+                "code": notice.code,
+                "field": notice.field,
+                "count": notice.count,
+                "left_out": notice.severity == "omit",
+                "example": f"{planned.export.name(notice.file)}:{notice.row}" if notice.row else None,
+                "value": notice.value,
+                "fix": advice(notice.code).fix,
+            }
+            for notice in found.notices.values()
+        ],
+        "notes": planned.export.notes,
+        "seconds": {"single": ready / rate, "bulk": -(-ready // api.BULK_EVENTS) / rate},
     }
 
 
@@ -117,12 +153,14 @@ def _stopped_by(delivered: Delivered) -> str | None:
     return None
 
 
-def _by_name(survey: Survey, delivered: Delivered) -> dict[str, dict[str, int]]:
+def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[str, dict[str, int]]:
     names: dict[str, dict[str, int]] = {}
     columns = {
         State.DELIVERED: "already_delivered",
         State.CHANGED: "changed",
         State.DUPLICATE: "duplicate",
+        State.INVALID: "invalid",
+        State.REFUSED: "refused_before",
         State.NEW: "ready",
     }
     for state, column in columns.items():
@@ -130,6 +168,12 @@ def _by_name(survey: Survey, delivered: Delivered) -> dict[str, dict[str, int]]:
             names.setdefault(name, {})[column] = count
     for name, count in delivered.sent_names.items():
         names.setdefault(name, {})["accepted"] = count
+    for name, counts in names.items():
+        before = counts.pop("refused_before", 0)
+        retried = before if settings.retry_rejected else 0
+        left = counts.pop("ready", 0) + retried - counts.get("accepted", 0) - delivered.refused_names.get(name, 0)
+        refused = before - retried + delivered.refused_names.get(name, 0)
+        counts.update({key: count for key, count in (("refused", refused), ("pending", left)) if count > 0})
     return dict(sorted(names.items()))
 
 

@@ -77,6 +77,8 @@ def ready_text(found: Survey, settings: Settings, total: int) -> str:
     lines = [f"To {where}:", *promise_text(found)]
     if total < found.events()["ready"]:
         lines.append(f"only the first {plural(total, 'event')} of these, as --limit says:")
+    if again := max(0, total - found.events()["ready"]):
+        lines.append(f"and {plural(again, 'event')} that the API refused before")
     took = duration(requests / settings.rate)
     lines.append(f"{plural(total, 'event')} in {plural(requests, 'request')}, {took}.")
     if not settings.sandbox:

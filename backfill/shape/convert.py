@@ -13,7 +13,7 @@ from backfill.shape.contacts import valid_email, valid_phone
 from backfill.shape.texts import Let, as_json, as_text, decoded, faults, flat
 from backfill.shape.times import Times, Zone, from_epoch, from_format, from_iso, localize
 
-__all__ = ["UTC", "Converted", "Numerals", "Target", "convert", "parse_number"]
+__all__ = ["UTC", "Converted", "Numerals", "Target", "convert", "parse_number", "too_large"]
 
 UTC = pl.Datetime("us", "UTC")
 TRUE = ("true", "yes", "y", "t", "1", "on")
@@ -31,8 +31,8 @@ class Numerals:
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a field takes. `kind` is a mapping's `type`, or one of the API's own: name, time, currency,
-    country, time_zone, email, phone; `own` leaves the value in its own type. `bound` is the largest absolute
-    value.
+    country, time_zone, email, phone; `own` leaves the value in its own type, which may be `nested` in $extra only.
+    `bound` is the largest absolute value.
     """
 
     kind: str
@@ -41,6 +41,7 @@ class Target:
     region: str | None = None
     numerals: Numerals = field(default_factory=Numerals)
     bound: float | None = None
+    nested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,12 @@ def parse_number(text: pl.Expr, numerals: Numerals) -> pl.Expr:
     """A text as Float64; null where it is none. `1,234.50` only where the thousands mark is declared."""
     number = number_digits(text.str.strip_chars(), numerals).cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(number)
+
+
+def too_large(text: pl.Expr, numerals: Numerals) -> pl.Expr:
+    """Where a text is an integer beyond 2^53, of which `parse_number` may give another."""
+    digits = number_digits(text.str.strip_chars(), numerals)
+    return digits.map_batches(_beyond, return_dtype=pl.Boolean).fill_null(value=False)
 
 
 def number_digits(text: pl.Expr, numerals: Numerals) -> pl.Expr:

@@ -11,14 +11,14 @@ import polars as pl
 
 from backfill import api
 from backfill.errors import MappingProblem
-from backfill.identity import canonical, sha256_digits
+from backfill.identity import DIGITS, canonical, sha256_digits
 from backfill.mapping import Event, HashId, Mapping, Node, Path, Value
 from backfill.shape.columns import Columns
 from backfill.shape.convert import UTC, Target
 from backfill.shape.layers import Layers
 from backfill.shape.leaf import Check, Leaf, Leaves, label
 from backfill.shape.sql import SqlError, read_sql, type_of
-from backfill.shape.texts import as_text, json_members, key_text
+from backfill.shape.texts import as_json, as_text, flat, json_members, key_text
 
 __all__ = ["EventPlan", "compile_event", "compile_where"]
 
@@ -27,9 +27,8 @@ __all__ = ["EventPlan", "compile_event", "compile_where"]
 class EventPlan:
     """What makes one of the mapping's events from each row.
 
-    The JSON is `head`, the id as JSON, `tail`: an id with `occurrence` is known only when the whole export
-    is. `digits` marks an `id` that is the digits of a hash, to which `prefix` and a twin's number are still
-    to come.
+    The JSON is `head`, the member uniqueId, `tail`: an id with `occurrence` is known only when the whole export is.
+    The `id` of a hash is its digits: its prefix and a twin's number are still to come (`Shaper.finish_id`).
     """
 
     index: int
@@ -55,7 +54,7 @@ def compile_event(
 ) -> tuple[EventPlan, list[MappingProblem]]:
     """The plan of event `index`, and what is wrong with it over these columns.
 
-    `aggregated` and `group_checks` come from grouping; `now` is when the run began: later times are refused;
+    `aggregated` and `group_checks` come from grouping; later times than `now` are refused;
     `hashed` are the columns that `"*"` means.
     """
     event = mapping.events[index]
@@ -80,7 +79,7 @@ def compile_event(
     head = let(name.json('{"eventName":'))
     # A customer is always there, so that the members are never empty, nor their first comma without use.
     tail = let(pl.concat_str([*_pieces(members), pl.lit("}")], ignore_nulls=True))
-    size = head.str.len_bytes() + tail.str.len_bytes() + (api.UNIQUE_ID_CHARACTERS * 6 + 20)
+    size = head.str.len_bytes() + tail.str.len_bytes() + len(',"uniqueId":') + _id_size(leaves, event, identity)
     leaves.check("event_too_large", "", size > api.EVENT_BYTES, size.cast(pl.String))
     plan = EventPlan(
         index, where, leaves.numbers(), leaves.layers, name.value, identity, time.value, head, tail, leaves.checks
@@ -99,6 +98,14 @@ def _check_event(leaves: Leaves, event: Event, name: Leaf, time: Leaf, identity:
     leaves.check("missing_id", "uniqueId", unidentified, no_text)
     if not isinstance(event.uniqueId, HashId):
         leaves.check("id_too_long", "uniqueId", identity.str.len_chars() > api.UNIQUE_ID_CHARACTERS, identity)
+
+
+def _id_size(leaves: Leaves, event: Event, identity: pl.Expr) -> pl.Expr:
+    """The bytes of the whole id as JSON."""
+    if isinstance(event.uniqueId, HashId):
+        # A twin's digits are as many.
+        return pl.lit(len(json.dumps(event.uniqueId.prefix, ensure_ascii=False).encode()) + DIGITS)
+    return as_json(identity, pl.String(), leaves.layers.let).str.len_bytes()
 
 
 def _pieces(members: Sequence[tuple[str, Leaf]]) -> list[pl.Expr]:
@@ -208,7 +215,7 @@ def extra(leaves: Leaves, path: Path, node: Node) -> Leaf:
     if isinstance(node, Value):
         if node.collect is not None:
             return Leaf(pl.col(leaves.aggregated[path]), pl.String(), let, "json")
-        leaf = leaves.leaf(path, node, Target("own"))
+        leaf = leaves.leaf(path, node, Target("own", nested=True))
         if leaf.form == "json":
             long = leaf.value.map_batches(_has_long, return_dtype=pl.Boolean)
             leaves.check("text_too_long", label(path), long, leaf.value)
@@ -252,6 +259,9 @@ def _identity(leaves: Leaves, event: Event, at: Path, hashed: list[str]) -> pl.E
             leaves.problem((*path, "hash"), f'no column "{name}"')
         else:
             texts.append((name, as_text(*found)))
+            if not flat(found[1]):
+                # A NaN in a plain column leaves no trace, and ids that are so stay so.
+                leaves.finite(path, *found, name)
     row = leaves.layers.let(canonical(texts))
     return leaves.layers.let(row.map_batches(sha256_digits, return_dtype=pl.String))
 

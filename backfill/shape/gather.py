@@ -6,15 +6,18 @@ import hashlib
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from backfill.records import Chunk
 from backfill.shape.columns import Columns
-from backfill.shape.group import GROUP, INCOMPLETE, KEY, fields_of, key_text, names_group
+from backfill.shape.group import GROUP, INCOMPLETE, KEY, fields_of, key_text, parts_of
 from backfill.shape.texts import as_text
 
 __all__ = ["gathered"]
@@ -37,10 +40,12 @@ def gathered(
     """
     place = Path(tempfile.mkdtemp(prefix="gather-", dir=folder))
     try:
-        lost: set[str] = set()
+        fields = _LostFields()
         for chunk in _sort_out(chunks, columns, keys, place, partitions):
-            lost.update(*(fields_of(one.text) for one in chunk.unreadable))
+            for one in chunk.unreadable:
+                fields.add(one.text)
             yield chunk
+        lost = _LostRows(fields)
         for part in sorted(place.iterdir()):
             for chunk in _groups(part):
                 yield Chunk(_mark(chunk.frame, lost, columns, keys))
@@ -75,13 +80,55 @@ def _sort_out(
             writer.close()
 
 
-def _mark(frame: pl.DataFrame, lost: set[str], columns: Columns, keys: list[str]) -> pl.DataFrame:
-    """Mark the groups whose keys are among the fields of rows that were lost: no other sign of them is left."""
+class _LostFields:
+    """The fields of the rows that can't be read, as hashes: there may be millions."""
+
+    def __init__(self) -> None:
+        self.hashes, self.rows, self.count = array("q"), array("q"), 0
+
+    def add(self, text: str) -> None:
+        fields = fields_of(text)
+        self.hashes.extend(map(hash, fields))
+        self.rows.extend(itertools.repeat(self.count, len(fields)))
+        self.count += 1
+
+
+class _LostRows:
+    """Finds the rows that can't be read by their fields."""
+
+    def __init__(self, fields: _LostFields) -> None:
+        hashes = np.array(fields.hashes, np.int64)
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._rows = hashes[order], np.array(fields.rows, np.int64)[order]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def name(self, key: Sequence[str | None]) -> bool:
+        """Whether one of the rows has all that a group's key is made of."""
+        if any(part is None for part in key):
+            return False
+        parts = {hash(field) for part in key if part is not None for field in parts_of(part)}
+        found: list[npt.NDArray[np.int64]] = []
+        for part in parts:
+            low, high = np.searchsorted(self._hashes, part), np.searchsorted(self._hashes, part, "right")
+            if low == high:
+                return False
+            found.append(self._rows[low:high])
+        first, *others = sorted(found, key=len)
+        for other in others:
+            at = np.minimum(np.searchsorted(other, first), len(other) - 1)
+            first = first[other[at] == first]
+        return len(first) > 0
+
+
+def _mark(frame: pl.DataFrame, lost: _LostRows, columns: Columns, keys: list[str]) -> pl.DataFrame:
+    """Mark the groups whose keys are in a row that was lost: no other sign of them is left."""
     if not lost:
         return frame.with_columns(pl.lit(value=False).alias(INCOMPLETE))
     texts = [as_text(*found).alias(name) for name in keys if (found := columns.find(name)) is not None]
     groups = frame.unique(GROUP, keep="first").select(*texts, GROUP)
-    marked = [row[-1] for row in groups.iter_rows() if names_group(lost, row[:-1])]
+    marked = [row[-1] for row in groups.iter_rows() if lost.name(row[:-1])]
     hit = pl.col(GROUP).is_in(pl.Series(marked, dtype=frame.schema[GROUP]).implode())
     return frame.with_columns(hit.alias(INCOMPLETE))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,9 +27,11 @@ __all__ = [
     "Grouping",
     "adjacent",
     "compile_grouping",
+    "fields_of",
     "has_sql",
     "key_text",
     "names_group",
+    "parts_of",
 ]
 
 GROUP = ":group"
@@ -36,6 +39,9 @@ KEY = ":key"
 # Whether a row of the group could not be read: what is left of an order must not be sent as the order.
 INCOMPLETE = ":incomplete"
 SIGNS = re.compile(r'[,;\t|"\r\n]+')
+JSON_ESCAPE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+|\\.")
+# Only those that a number has to have to be written otherwise than in its canonical text.
+JSON_FRACTION = re.compile(r"-?\d+(?:\.\d+(?:[eE][-+]?\d+)?|[eE][-+]?\d+)")
 
 
 @dataclass
@@ -131,12 +137,29 @@ def _mark(
 
 def fields_of(text: str) -> frozenset[str]:
     """What may be fields in a row that can't be read: all that stands between separators, quotes and JSON's signs."""
-    return frozenset(part.strip(" :{}[]") for part in SIGNS.split(text))
+    fields = {part.strip(" :{}[]") for part in SIGNS.split(text)}
+    if "\\" in text:
+        fields.update(part.strip(" :{}[]") for part in SIGNS.split(JSON_ESCAPE.sub(_unescaped, text)))
+    # 7 and 7.0 are one key where the column holds doubles.
+    numbers = (float(part) for part in tuple(fields) if JSON_FRACTION.fullmatch(part))
+    return frozenset(fields.union(str(number).removesuffix(".0").replace("e+", "e") for number in numbers))
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    try:
+        return str(json.loads(f'"{escape[0]}"'))
+    except ValueError:
+        return escape[0]
 
 
 def names_group(fields: AbstractSet[str], key: Sequence[str | None]) -> bool:
-    """Whether every part of a group's key is among these fields."""
-    return all(part is not None and fields_of(part) <= fields for part in key)
+    """Whether every part of a group's key is among these fields of a row."""
+    return all(part is not None and parts_of(part) <= fields for part in key)
+
+
+def parts_of(key: str) -> frozenset[str]:
+    """What a key of a group looks like among the fields of a row."""
+    return frozenset(part.strip(" :{}[]") for part in SIGNS.split(key))
 
 
 def _goes_on(key: str | None, frame: pl.DataFrame) -> bool:

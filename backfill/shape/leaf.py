@@ -12,10 +12,10 @@ import polars as pl
 from backfill.errors import MappingProblem
 from backfill.mapping import Mapping, Path, Value, parse_template, suggest
 from backfill.shape.columns import Columns
-from backfill.shape.convert import Numerals, Target, convert, parse_number
+from backfill.shape.convert import Numerals, Target, convert, parse_number, too_large
 from backfill.shape.layers import Layers
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
-from backfill.shape.texts import Let, as_text, faults, json_object, json_pieces
+from backfill.shape.texts import Let, as_text, flat, json_object, json_pieces, not_finite
 from backfill.shape.times import Zone
 
 __all__ = ["Check", "Leaf", "Leaves"]
@@ -94,12 +94,21 @@ class Leaves:
 
     def leaf(self, path: Path, value: Value, target: Target) -> Leaf:
         """Compile one value for a field. A problem with the mapping gives a leaf that is always null."""
+        first = len(self.checks)
         raw, dtype, column = self._raw(path, value, wants_number=target.kind in ("number", "integer"))
         shown = as_text(raw, dtype)
-        given, unmapped = raw.is_not_null() if dtype != pl.String else raw != "", None
+        target = self._options(value, target)
+        plain = value.map is not None or _takes_blanks(target, dtype)
+        missing, unmapped = self.layers.let(_missing(raw, dtype, plain=plain)), None
         if value.map is not None:
             raw, dtype, unmapped = self._map(value, raw, dtype)
-        target = self._options(value, target)
+        if not flat(dtype) and value.type == "string":
+            raw, dtype = self._nested_text(path, raw, dtype, column)
+        if not flat(dtype) and target.kind == "own" and not target.nested:
+            where = "customer.customFields" if path[2] == "customer" else "data"
+            message = f"a column of type {dtype} can't be under {where}: the API takes no lists or objects there"
+            self.problem(path, message, "put it under data.$extra, or give type: string")
+            return Leaf(pl.lit(None, dtype=pl.String), pl.String(), self.layers.let)
         done = convert(raw, dtype, target, self.layers.let)
         if isinstance(done, str):
             self.problem(path, done, "give another column, or convert it with sql:")
@@ -115,12 +124,14 @@ class Leaves:
             leaf = self._instead((*path, "otherwise"), value.otherwise, target, leaf, unmapped)
         elif unmapped is not None:
             self._check(path, "not_in_map", unmapped, shown, column, severity)
-        missing = ~given.fill_null(value=False)
         if value.default is not None:
             leaf = self._instead((*path, "default"), value.default, target, leaf, missing)
         if value.required:
             empty = (leaf.value == "").fill_null(value=True) if leaf.dtype == pl.String else leaf.value.is_null()
-            self._check(path, "missing", empty & missing, shown, column, "reject")
+            rejected = [check.bad for check in self.checks[first:] if check.severity == "reject"]
+            if rejected:
+                empty &= ~pl.any_horizontal(rejected)
+            self._check(path, "missing", empty, shown, column, "reject")
         return leaf
 
     def problem(self, path: Path, message: str, hint: str = "") -> None:
@@ -132,13 +143,18 @@ class Leaves:
         self.checks.append(Check(code, name, self.layers.let(bad.fill_null(value=False)), shown, "", severity))
 
     def number_column(self, path: Path, name: str) -> pl.Expr:
-        """The text column `name` as numbers, for SQL, under NUMBER_PREFIX; a text that is none is a check."""
+        """The text column `name` as numbers, for SQL, under NUMBER_PREFIX; a text that is none is a check.
+
+        It is null where the number has other digits than the text.
+        """
         text, _ = self._column(path, name)
+        large = too_large(text, self._numerals())
         number = parse_number(text, self._numerals())
-        self._numbers.setdefault(name, number.alias(NUMBER_PREFIX + name))
+        self._numbers.setdefault(name, pl.when(~large).then(number).alias(NUMBER_PREFIX + name))
         wrong = text.is_not_null() & (text.str.strip_chars() != "") & number.is_null()
+        self._check(path, "integer_too_large", large, text, name, "reject")
         self._check(path, "not_a_number", wrong, text, name, "reject")
-        return number
+        return pl.col(NUMBER_PREFIX + name)
 
     def numbers(self) -> list[pl.Expr]:
         """The NUMBER_PREFIX columns that SQL needs, to be added to a frame before all else."""
@@ -155,10 +171,19 @@ class Leaves:
             raw, dtype = self._column(path, part.name)
             text = as_text(raw, dtype)
             parts.append(pl.when(text != "").then(text))
-            if dtype.is_float():
-                for code, wrong in faults(raw, dtype):
-                    self._check(path, code, wrong, raw.cast(pl.String), part.name, "reject")
+            self.finite(path, raw, dtype, part.name)
         return pl.concat_str(parts), ", ".join(parsed.columns)
+
+    def finite(self, path: Path, raw: pl.Expr, dtype: pl.DataType, column: str) -> None:
+        """Check that a value can be written as text: NaN, alone or in a list or struct, has none."""
+        wrong = not_finite(raw, dtype)
+        if wrong is not None:
+            shown = raw.cast(pl.String) if flat(dtype) else as_text(raw, dtype)
+            self._check(path, "not_a_number", wrong, shown, column, "reject")
+
+    def _nested_text(self, path: Path, raw: pl.Expr, dtype: pl.DataType, column: str) -> tuple[pl.Expr, pl.DataType]:
+        self.finite(path, raw, dtype, column)
+        return self.layers.let(as_text(raw, dtype)), pl.String()
 
     def _raw(self, path: Path, value: Value, *, wants_number: bool) -> tuple[pl.Expr, pl.DataType, str]:
         if path in self.aggregated:
@@ -241,6 +266,23 @@ class Leaves:
         flag = self.layers.let(bad.fill_null(value=False))
         self.checks.append(Check(code, label(path), flag, shown, column, severity))
         return flag
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Binary)
+
+
+def _takes_blanks(target: Target, dtype: pl.DataType) -> bool:
+    """Whether any text is a value of the target as it is, a blank too."""
+    return target.kind == "string" or (target.kind == "own" and _is_text(dtype))
+
+
+def _missing(raw: pl.Expr, dtype: pl.DataType, *, plain: bool) -> pl.Expr:
+    """Where there is no value: null, the empty text and, unless the target is `plain` text, blanks."""
+    if not _is_text(dtype):
+        return raw.is_null()
+    text = as_text(raw, dtype)
+    return ((text if plain else text.str.strip_chars()) == "").fill_null(value=True)
 
 
 def label(path: Sequence[str | int]) -> str:

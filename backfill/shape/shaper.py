@@ -64,7 +64,8 @@ class Shaped:
     `events`: FILE, ROW, EVENT (UInt16, its position in the mapping), NAME, ID (for a hash its digits), TIME
     (Datetime µs UTC), HEAD and TAIL (the JSON around the id), and KEY of its group under group_by. `invalid`
     has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
-    `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, ID.
+    `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, ID. `groups` are the groups under group_by, of
+    the rows that were not filtered: KEY, and FILE and ROW as their events have them; without group_by it is empty.
     """
 
     rows: pl.DataFrame
@@ -72,6 +73,7 @@ class Shaped:
     mapped: int
     events: pl.DataFrame
     ghosts: pl.DataFrame
+    groups: pl.DataFrame
     invalid: list[Rejection]
     notices: list[Notice]
 
@@ -156,6 +158,7 @@ class Shaper:
             sum(part.mapped for part in shaped),
             pl.concat(part.events for part in shaped),
             pl.concat(part.ghosts for part in shaped),
+            pl.concat(part.groups for part in shaped),
             [bad for part in shaped for bad in part.invalid],
             [notice for part in shaped for notice in part.notices],
         )
@@ -165,11 +168,12 @@ class Shaper:
         place = rows[FILE][0], rows[ROW][0]
         invalid = [Rejection(*place, "sql_failed", reason) for _ in self.plans]
         none = self._shape(rows.clear())
-        return Shaped(rows, 0, rows.height, none.events, none.ghosts, invalid, [])
+        groups = rows.head(1).select(KEY, FILE, ROW) if self.grouping else none.groups
+        return Shaped(rows, 0, rows.height, none.events, none.ghosts, groups, invalid, [])
 
     def _shape(self, rows: pl.DataFrame) -> Shaped:
         kept = rows
-        if self.where is not None and rows.height:
+        if self.where is not None:
             kept = self.where_layers.apply(rows.with_columns(self.numbers)).filter(self.where)
         source = kept if self.grouping is None else self.grouping.apply(kept, self.plain)
         frames: list[pl.DataFrame] = []
@@ -197,6 +201,7 @@ class Shaper:
             kept.height - unused,
             pl.concat(frames),
             pl.concat(ghosts),
+            source.select(KEY, FILE, ROW) if self.grouping else pl.DataFrame(),
             invalid,
             notices,
         )
@@ -255,13 +260,12 @@ def compile_shaper(
     mapping: Mapping,
     schema: MappingOf[str, pl.DataType],
     now: datetime,
-    found: list[MappingProblem] | None = None,
 ) -> Shaper:
     """The shaper of a mapping over an export's columns; `now` is the time that no event may be later than.
 
-    Raises MappingError with all that is wrong, after the problems `found` before.
+    Raises MappingError with all that is wrong.
     """
-    problems = list(found or ())
+    problems: list[MappingProblem] = []
     columns = Columns(schema)
     # Its own names: its columns are still there when the events' layers are computed.
     rows = Leaves(mapping, columns, Layers("where"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
+import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -159,7 +161,22 @@ def test_folders_that_name_columns(tmp_path: Path) -> None:
     assert found.columns == ["id", "year", "month"]
     assert found.rows == [("1", "2023", "a b"), ("2", "2023", "a b"), ("3", "2023", "a b"),
                           ("1", "2024", None), ("2", "2024", None), ("3", "2024", None)]  # fmt: skip
-    assert content(opened(tmp_path, "data/year=2023/*/x.csv")).rows == [("1", "2023", "a b")]
+    assert content(opened(tmp_path, "data/year=2023/*/x.csv")).rows == [("1", "wrong", "a b")]
+
+
+@pytest.mark.parametrize("entry", ["{}/a.csv", "{}", "{}/*.csv", "{}/**/*.csv", "{}/day=*/b.csv"])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_an_export_that_moves_is_the_same(tmp_path: Path, entry: str, absolute: bool) -> None:
+    """A column from a folder that the entry spells out would change the ids that are hashed over all columns."""
+    found = []
+    for name in ("run=1", "run=2"):
+        (tmp_path / name / "day=3").mkdir(parents=True)
+        (tmp_path / name / "a.csv").write_text("id\n1\n")
+        (tmp_path / name / "day=3" / "b.csv").write_text("id\n2\n")
+        export = opened(tmp_path, entry.format(tmp_path / name if absolute else name))
+        found.append((export.schema, content(export).rows))
+    assert found[0] == found[1]
+    assert ("day" in found[0][0]) == (entry not in {"{}/a.csv", "{}/*.csv"})
 
 
 def test_folders_above_the_mapping_name_no_columns(tmp_path: Path) -> None:
@@ -167,7 +184,7 @@ def test_folders_above_the_mapping_name_no_columns(tmp_path: Path) -> None:
     fill(base, "a.csv")
     fill(tmp_path / "client=7", "b=2/c.csv")
     assert opened(base, "a.csv").schema == {"name": pl.String()}
-    assert list(opened(base, "../b=2/c.csv").schema) == ["name", "b"]
+    assert list(opened(base, "../*/c.csv").schema) == ["name", "b"]
 
 
 def test_other_columns_in_other_files(tmp_path: Path) -> None:
@@ -247,6 +264,37 @@ def test_a_url(tmp_path: Path, server: str) -> None:
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"id\n3\n"))
     found = content(opened(tmp_path, f"{server}/a.parquet", f"{server}/b.csv.gz?x=1"))
     assert found.rows == [("1",), ("2",), ("3",)]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson", "a.arrows", "a.parquet"])
+def test_a_url_gives_the_same_rows_twice_and_leaves_nothing(
+    tmp_path: Path, server: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was checked is what is sent, though the server has another file by then."""
+    spools = tmp_path / "spools"
+    spools.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spools))
+
+    def write(value: str) -> None:
+        frame = pl.DataFrame({"id": [value]})
+        if name == "a.csv":
+            frame.write_csv(tmp_path / name)
+        elif name == "a.ndjson":
+            frame.write_ndjson(tmp_path / name)
+        elif name == "a.parquet":
+            frame.write_parquet(tmp_path / name)
+        else:
+            frame.write_ipc_stream(tmp_path / name)
+
+    write("1")
+    export = opened(tmp_path, f"{server}/{name}")
+    first = content(export).rows
+    write("2")
+    assert content(export).rows == first == [("1",)]
+    assert len(list(spools.iterdir())) == 1
+    del export
+    gc.collect()
+    assert list(spools.iterdir()) == []
 
 
 def test_a_url_that_is_not_there(tmp_path: Path, server: str) -> None:

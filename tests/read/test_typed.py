@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import ipc
 
+from backfill.canonical import as_text
 from backfill.errors import ExportError
 from backfill.read.widen import merge
 from tests.read.support import content, opened, read_text
@@ -79,6 +80,35 @@ def test_dictionaries_and_offsets_become_plain(tmp_path: Path) -> None:
     assert found.export.schema == {"tier": pl.String(), "at": pl.Datetime("ms", "UTC")}
     assert [row[0] for row in found.rows] == ["a", None, "b"]
     assert found.rows[0][1] == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_maps_and_dictionaries_become_plain_wherever_they_stand(tmp_path: Path) -> None:
+    pairs = pa.map_(pa.string(), pa.dictionary(pa.int8(), pa.string()))
+    table = pa.table({
+        "m": pa.array([[("a", "x"), ("b", None)], None, []], pairs),
+        "s": pa.array([{"m": [("a", "x")]}, None, {"m": None}], pa.struct([("m", pa.map_(pa.string(), pa.string()))])),
+        "l": pa.array([[[("a", 1)]], [], None], pa.list_(pa.map_(pa.string(), pa.int64()))),
+        "d": pa.array([Decimal("1.50"), None, Decimal("-2.00")], pa.decimal256(20, 2)),
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "a.parquet")
+    with ipc.new_file(tmp_path / "b.arrow", table.schema) as out:
+        out.write_table(table)
+    for name in ("a.parquet", "b.arrow"):
+        found = content(opened(tmp_path, name))
+        assert found.rows == [
+            ([{"key": "a", "value": "x"}, {"key": "b", "value": None}], {"m": [{"key": "a", "value": "x"}]},
+             [[{"key": "a", "value": 1}]], Decimal("1.50")),
+            (None, None, [], None),
+            ([], {"m": None}, None, Decimal("-2.00")),
+        ]  # fmt: skip
+
+
+def test_a_decimal_that_is_too_long_refuses_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    kind = pa.list_(pa.decimal256(50, 2))
+    pq.write_table(pa.table({"a": [1], "d": pa.array([[Decimal("1.50")]], kind)}), tmp_path / "a.parquet")
+    with pytest.raises(ExportError, match=r'a\.parquet: "d" can\'t be read: a decimal of 50 digits'):
+        opened(tmp_path)
+    assert capfd.readouterr().err == ""
 
 
 def test_texts_that_are_no_utf8_refuse_the_file(tmp_path: Path) -> None:
@@ -153,6 +183,22 @@ def test_integers_among_fractions_are_exact_or_refused(tmp_path: Path) -> None:
     assert found.rows == [(1.5,), (9007199254740992.0,)]
     assert found.problems == [(2, "not_json")]
     assert "beyond 2^53" in found.bad[0].detail
+
+
+def test_nested_integers_among_fractions_are_exact_or_refused(tmp_path: Path) -> None:
+    lines = ['{"n": {"a": [{"id": 1.5}]}}', f'{{"n": {{"a": [{{"id": 2}}, {{"id": {2**53 + 1}}}]}}}}', '{"n": {"a": null}}',
+             f'{{"n": {{"a": [{{"id": {2**54}}}]}}}}', '{"n": {"a": [{"id": 1e300}]}}']  # fmt: skip
+    found = read_text(tmp_path, "\n".join(lines), "a.ndjson")
+    assert found.lines == [1, 3, 4, 5]
+    assert found.problems == [(2, "not_json")]
+    assert found.bad[0].detail.startswith('"n.a.id" is an integer beyond 2^53')
+
+
+def test_what_can_not_be_read_keeps_its_text(tmp_path: Path) -> None:
+    """The group that it is of may stand behind all that is shown of it."""
+    filler = "x" * 100_000
+    assert read_text(tmp_path, f"a,b\n{filler},1,A-17\n").bad[0].text == f"{filler},1,A-17"
+    assert read_text(tmp_path, f'{{"a": "{filler}", "b": A-17', "a.ndjson").bad[0].text.endswith("A-17")
 
 
 def test_large_integers_are_exact(tmp_path: Path) -> None:
@@ -257,9 +303,11 @@ def test_a_text_far_down_among_numbers_is_not_lost(tmp_path: Path) -> None:
     [
         (pl.Int32(), pl.Int8(), pl.Int64()), (pl.Int64(), pl.UInt64(), pl.Int128()), (pl.Int64(), pl.Float32(), pl.Float64()),
         (pl.String(), pl.Int64(), pl.String()), (pl.Null(), pl.Date(), pl.Date()), (pl.Date(), pl.Null(), pl.Date()),
-        (pl.Date(), pl.Datetime("ms"), pl.Datetime("ms")), (pl.Datetime("ms"), pl.Datetime("ns"), pl.Datetime("ns")),
+        (pl.Date(), pl.Datetime("ms"), pl.String()), (pl.Datetime("ms"), pl.Datetime("ns"), pl.Datetime("ns")),
         (pl.Datetime("us", "UTC"), pl.Datetime("us"), pl.String()), (pl.Date(), pl.Datetime("us", "UTC"), pl.String()),
         (pl.Decimal(10, 2), pl.Decimal(8, 4), pl.Decimal(38, 4)), (pl.Boolean(), pl.Int8(), pl.String()),
+        (pl.Decimal(10, 2), pl.Float64(), pl.String()), (pl.Int64(), pl.Decimal(10, 2), pl.Decimal(38, 2)),
+        (pl.Int64(), pl.Decimal(30, 19), pl.String()),
         (pl.List(pl.Int8()), pl.List(pl.String()), pl.List(pl.String())),
         (pl.Struct({"a": pl.Int8()}), pl.Struct({"b": pl.String()}), pl.Struct({"a": pl.Int8(), "b": pl.String()})),
     ],
@@ -272,7 +320,59 @@ def test_files_with_other_types(tmp_path: Path) -> None:
     pl.DataFrame({"id": [1], "v": [{"a": 1}], "t": [date(2024, 1, 2)]}).write_parquet(tmp_path / "a.parquet")
     pl.DataFrame({"id": [1.5], "v": ["x"], "t": [datetime(2024, 1, 2, 3)]}).write_parquet(tmp_path / "b.parquet")
     found = content(opened(tmp_path))
-    assert found.rows == [(1.0, '{"a": 1}', datetime(2024, 1, 2)), (1.5, "x", datetime(2024, 1, 2, 3))]
+    assert found.rows == [(1.0, '{"a":1}', "2024-01-02"), (1.5, "x", "2024-01-02T03:00:00")]
+
+
+ALONE = {
+    "float64": pl.Series([1.0, 0.1, 1e-7, 1e22]),
+    "float32": pl.Series([1.0, 0.1, 16777216.0], dtype=pl.Float32),
+    "decimal": pl.Series([Decimal("12345678901234567.80"), Decimal("1.00")]),
+    "date": pl.Series([date(2024, 1, 2)]),
+    "datetime": pl.Series([datetime(2024, 1, 2, 3, 4, 5, 600_000), datetime(9999, 1, 1)]),
+    "zoned": pl.Series([datetime(2024, 1, 2, tzinfo=UTC)]),
+    "int64": pl.Series([1, -5, 2**53]),
+    "boolean": pl.Series([True]),
+    "nested": pl.Series([{"a": [0.5]}], dtype=pl.Struct({"a": pl.List(pl.Float32)})),
+}
+BESIDE = {
+    "string": pl.Series(["x"]),
+    "float64": pl.Series([1.5]),
+    "decimal": pl.Series([Decimal("1.5")]),
+    "int64": pl.Series([1]),
+    "datetime": pl.Series([datetime(2024, 1, 2, 3)]),
+    "nested": pl.Series([{"a": [0.1], "b": None}], dtype=pl.Struct({"a": pl.List(pl.Float64), "b": pl.Null})),
+}
+
+
+@pytest.mark.parametrize("other", BESIDE)
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_file_gives_the_same_texts_alone_and_beside_another(tmp_path: Path, kind: str, other: str) -> None:
+    """Ids are made of these texts: other ones would send all events again."""
+    ALONE[kind].to_frame("v").write_parquet(tmp_path / "a.parquet")
+    BESIDE[other].to_frame("v").write_parquet(tmp_path / "b.parquet")
+    rows = ALONE[kind].len()
+
+    def texts(*names: str) -> list[str | None]:
+        frame = pl.concat([chunk.frame for chunk in opened(tmp_path, *names).chunks()]).head(rows)
+        return frame.select(as_text(pl.col("v"), frame.schema["v"])).to_series().to_list()
+
+    alone = [text and text.replace("}", ',"b":null}') for text in texts("a.parquet")] if other == "nested" else []
+    beside = texts("a.parquet", "b.parquet")
+    assert beside == texts("a.parquet") or (kind == "nested" and beside == alone)
+
+
+def test_names_that_are_patterns_to_polars(tmp_path: Path) -> None:
+    pl.DataFrame({"^a$": [1.0], "*": [2]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"^a$": ["x"], "*": [0.5]}).write_parquet(tmp_path / "b.parquet")
+    assert content(opened(tmp_path)).rows == [("1", 2.0), ("x", 0.5)]
+    assert read_text(tmp_path, '{"*": 1.5}\n{"^a$": 1e300}', "a.ndjson").rows == [(1.5, None), (None, 1e300)]
+
+
+def test_a_nested_integer_that_another_files_type_would_change(tmp_path: Path) -> None:
+    pl.DataFrame({"v": [[2**53 + 1]]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"v": [[1.5]]}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(ExportError, match=r"beyond 2\^53"):
+        content(opened(tmp_path))
 
 
 def test_an_integer_that_another_files_type_would_change(tmp_path: Path) -> None:

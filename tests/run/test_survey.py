@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -15,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill import mapping as mappings
-from backfill.errors import BugError
+from backfill.errors import BugError, ExportError
 from backfill.index import State
-from backfill.pipeline import Delivered, check_balance
+from backfill.pipeline import Delivered, Delivery, check_balance, to_send
 from backfill.report import problems_of, summarize
 from backfill.settings import Flags, resolve
 from backfill.shape import ID, TAIL
@@ -172,3 +173,61 @@ def test_a_rejected_twin_keeps_its_place(tmp_path, bad):
     before = ids(["none" if i == bad else "a@example.com" for i in range(3)])
     assert len(set(mended.values())) == 3
     assert before == {points: unique_id for points, unique_id in mended.items() if points != str(bad)}
+
+
+def test_a_group_apart_is_not_sent_whatever_is_filtered(tmp_path):
+    """The first row of its first part does not pass `where`, so that its events begin at another row."""
+    (tmp_path / "orders.csv").write_text("o,i,s\n1,a,x\n1,b,ok\n2,c,ok\n1,d,ok\n3,e,x\n2,f,x\n")
+    path = tmp_path / "orders.yaml"
+    event = {
+        "eventName": "Order", "uniqueId": "o:{o}", "eventTimestamp": {"const": "2024-01-01T00:00:00Z"},
+        "customer": {"email": {"const": "a@example.com"}}, "data": {"$extra": {"Items": {"collect": {"I": "{i}"}}}},
+    }  # fmt: skip
+    source = {"files": "orders.csv", "timezone": "UTC", "group_by": ["o"], "where": "s <> 'x'"}
+    path.write_text(yaml.safe_dump({"source": source, "events": [event]}))
+    found = survey(plan(mappings.read(path), NOW), None, NOW)
+    assert found.events() == {
+        "total": 3, "invalid": 2, "duplicate": 0, "already_delivered": 0, "changed": 0, "refused": 0, "ready": 1,
+    }  # fmt: skip
+    assert found.problems["group_apart"].count == 2
+    assert found.rows.filtered == 3
+
+
+def test_an_error_in_the_survey_leaves_numbers_that_balance(tmp_path):
+    (tmp_path / "orders.csv").write_text("id,at\n" + "1,2024-01-01\n" * 3)
+    path = tmp_path / "orders.yaml"
+    event = {
+        "eventName": "Order", "uniqueId": "o:{id}", "eventTimestamp": "{at}",
+        "customer": {"email": {"const": "a@example.com"}},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump({"source": {"files": "orders.csv", "timezone": "UTC"}, "events": [event]}))
+    planned, found = plan(mappings.read(path), NOW), Survey()
+
+    def fails(_: Survey) -> None:
+        raise BugError("as if")
+
+    with pytest.raises(BugError):
+        survey(planned, None, NOW, watch=fails, into=found)
+    found.index.resolve()
+    check_balance(found, Delivered(), 0)
+    assert (found.rows.read, found.events()["total"], found.events()["duplicate"]) == (3, 3, 2)
+
+
+def test_other_rows_than_were_checked_are_not_sent(tmp_path):
+    """Also where the file's size and time tell nothing: each chunk has to be the one that was checked."""
+    file = tmp_path / "orders.csv"
+    file.write_text("id,at\n1,2024-01-01\n2,2024-01-02\n")
+    before = file.stat()
+    path = tmp_path / "orders.yaml"
+    event = {
+        "eventName": "Order", "uniqueId": "o:{id}", "eventTimestamp": "{at}",
+        "customer": {"email": {"const": "a@example.com"}},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump({"source": {"files": "orders.csv", "timezone": "UTC"}, "events": [event]}))
+    planned = plan(mappings.read(path), NOW)
+    delivery = Delivery(planned, survey(planned, None, NOW), cast("Any", None), 0, cast("Any", None), 1.0, 1)
+    assert [events.ids for events in to_send(delivery)] == [["o:1", "o:2"]]
+    file.write_text("id,at\n1,2024-01-01\n3,2024-01-02\n")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ExportError, match="other rows"):
+        list(to_send(delivery))

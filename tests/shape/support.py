@@ -87,7 +87,7 @@ def run(shaper: Shaper, frames: list[pl.DataFrame | Chunk], folder: Path | None 
         made.notices += shaped.notices
         events = shaper.finish_id(shaped.events)
         for row in events.iter_rows(named=True):
-            text = f'{row[HEAD]},"uniqueId":{json.dumps(row[ID])}{row[TAIL]}'
+            text = f'{row[HEAD]},"uniqueId":{json.dumps(row[ID], ensure_ascii=False)}{row[TAIL]}'
             body = parse_body(text.encode())
             verdict = judge(body, len(text.encode()))
             assert isinstance(verdict, Taken), (str(verdict), text[:500])

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from backfill.api import EVENT_BYTES
 from backfill.mapping import Mapping, Source
 from backfill.read import open_export
 from backfill.records import FILE, ROW
@@ -128,6 +129,18 @@ def test_keys_stand_in_an_order_of_their_own() -> None:
     one = make({"data": {"b": "{a}", "a": 1, "$extra": {"d": 1, "c": "{a}"}}}, {"a": ["x"]})
     two = make({"data": {"$extra": {"c": "{a}", "d": 1}, "a": 1, "b": "{a}"}}, {"a": ["x"]})
     assert one.texts == two.texts
+
+
+@pytest.mark.parametrize("unique_id", ["{id}", {"hash": "*"}, {"hash": ["id"], "prefix": 'é"\n:'}])
+@pytest.mark.parametrize("key", ["1", 'é"\n'])
+def test_an_event_may_have_as_many_bytes_as_the_api_takes(unique_id: Any, key: str) -> None:
+    parts = {"uniqueId": unique_id, "data": {**{f"k{i}": "{b}" for i in range(55)}, "last": "{a}"}}
+    columns = {"id": [key, key], "b": ["x" * 90_000] * 2}
+    short = make(parts, {**columns, "a": ["x", "x"]})
+    room = EVENT_BYTES - len(short.texts[0].encode())
+    made = make(parts, {**columns, "a": ["x" * (1 + room), "x" * (2 + room)]})
+    assert (made.rows, made.problems) == ([1], ["event_too_large"])
+    assert len(made.texts[0].encode()) == EVENT_BYTES
 
 
 # Ids and bodies hang on nothing but the row

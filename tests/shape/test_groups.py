@@ -234,6 +234,39 @@ def test_a_group_that_lost_a_row_is_not_sent(tmp_path: Path, adjacent_rows: bool
         assert result.problems == ["group_incomplete"]
 
 
+@pytest.mark.parametrize("adjacent_rows", [True, False])
+@pytest.mark.parametrize(
+    "keys, lost, held",
+    [
+        # Behind whatever is shown of a row, and written as JSON may write it.
+        (["A-1", "B-2"], "x" * 100_000 + ",B-2", ["B-2"]),
+        (["A-1", "Bü,😀/2"], r'{"id": "B\u00fc,\ud83d\ude00\/2", "n"', ["Bü,😀/2"]),
+        (["A-1", 'B"\\2'], r'{"id": "B\"\\2", "n"', ['B"\\2']),
+        ([1.0, 2.5, 7.0], '{"id": 7.0, "n"', ["7"]),
+        # Half an escape is no reason to fail.
+        (["A-1", "B-2"], r'{"id": "B-2", "x": "\u12', ["B-2"]),
+    ],
+)
+def test_a_lost_row_names_its_group_wherever_its_key_stands(
+    tmp_path: Path, adjacent_rows: bool, keys: list[Any], lost: str, held: list[str]
+) -> None:
+    frame = table({"order": keys})
+    whole = mapping([event(uniqueId="o:{order}")], group_by={"columns": ["order"], "adjacent": adjacent_rows})
+    chunk = Chunk(frame, [Rejection(0, len(keys) + 1, "ragged", "short", text=lost)])
+    result = run(compiled(whole, frame), [chunk], tmp_path)
+    texts = [str(key).removesuffix(".0") for key in keys]
+    assert sorted(result.ids) == sorted(f"o:{key}" for key in texts if key not in held)
+
+
+def test_a_key_of_several_columns_is_named_by_one_lost_row(tmp_path: Path) -> None:
+    """The parts of a key in two lost rows are of two other groups."""
+    frame = table({"a": ["1", "1", "2"], "b": ["x", "y", "y"]})
+    whole = mapping([event(uniqueId="o:{a}{b}")], group_by={"columns": ["a", "b"], "adjacent": False})
+    lost = [Rejection(0, 9 + i, "ragged", "", text=text) for i, text in enumerate(["1,x,?", "9,y,?", "2,z,?"])]
+    result = run(compiled(whole, frame), [Chunk(frame, lost)], tmp_path)
+    assert sorted(result.ids) == ["o:1y", "o:2y"]
+
+
 def test_a_group_that_comes_back_shows_by_its_key() -> None:
     result = made({}, {"order": ["1", "2", "1"]})
     assert result.ids == ["o:1", "o:2", "o:1"]
