@@ -38,7 +38,10 @@ def test_json_lines(small):
 
 def test_json_lines_of_check_status_and_what_fails(small):
     lines = small.do("check", "orders.yaml", "--json", status=3).out.splitlines()
-    assert [json.loads(line)["type"] for line in lines][-1] == "checked"
+    assert [json.loads(line)["type"] for line in lines] == ["checked", "check"]
+    told = json.loads(lines[-1])
+    assert told["problems"][0]["examples"][0]["place"].startswith("orders.csv:")
+    assert told["problems"][0]["fix"]
     assert json.loads(small.do("status", "orders.yaml", "--json").out)["stores"] == []
     done = small.do("run", "missing.yaml", "--json", status=78)
     assert [json.loads(line) for line in done.out.splitlines()] == []
