@@ -7,7 +7,7 @@ The second reading (`pipeline`) only applies the decisions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -324,7 +324,8 @@ def _add_problems(found: Survey, rejections: Sequence[Rejection]) -> None:
         group = found.problems.setdefault(rejection.problem, ProblemGroup(rejection.problem))
         group.count += 1
         if len(group.examples) < EXAMPLES:
-            group.examples.append(rejection)
+            # Without its whole text, which may be megabytes.
+            group.examples.append(replace(rejection, text=""))
 
 
 def _add_notices(found: Survey, notices: list[Notice]) -> None:

@@ -117,7 +117,8 @@ def _mark(
     if not lost:
         return frame, lost
     places = frame.select(FILE, ROW).rows()
-    texts = frame.select(as_text(*found) for found in map(columns.find, keys) if found is not None)
+    found = [one for one in map(columns.find, keys) if one is not None]
+    texts = frame.select(as_text(*one).alias(str(i)) for i, one in enumerate(found))
     groups = frame[GROUP]
     marked: set[int] = set()
     for one in lost:
