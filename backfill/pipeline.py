@@ -338,7 +338,11 @@ class _Recorder:
 
 
 def check_balance(survey: Survey, delivered: Delivered, total: int) -> None:
-    """The numbers of both readings agree, or it is a bug of ours (70)."""
+    """The sums that summary.json shows hold, or it is a bug of ours (70).
+
+    What was counted on different ways during delivery is compared there (`_Run._unbalanced`, `_Run._ended`), and that
+    both readings gave the same rows in `to_send`.
+    """
     rows, events = survey.rows, survey.events()
     sums = {
         "rows": rows.read == rows.unreadable + rows.filtered + rows.mapped,

@@ -2,6 +2,9 @@
 
 It counts, gathers examples of each problem, asks the ledger what was delivered before, and decides about every event.
 The second reading (`pipeline`) only applies the decisions.
+
+The survey itself reads once. It reads again where only the whole export gives an answer: what the ledger knows of
+twins, whose ids depend on it, and the rows behind late problems (conflicting ids, groups apart).
 """
 
 from __future__ import annotations
