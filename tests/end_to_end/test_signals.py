@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.end_to_end.support import STORE, Run, eventually, finish
+from backfill.ledger import Ledger
+from tests.end_to_end.support import STORE, Run, balanced, eventually, finish
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -68,9 +69,16 @@ def test_interrupted_while_it_checks(shop, box, number, status):
     shop.orders(200_000)
     shop.mapping(delivery={"endpoint": "bulk"})
     process = shop.start("run", "orders.yaml", "--limit", "100")
-    eventually(lambda: any(shop.state.glob("runs/*")), "a run's folder", process)
+
+    def begun() -> bool:
+        with Ledger.read(shop.state) as ledger:
+            return bool(ledger.runs())
+
+    eventually(begun, "a run in the ledger", process)
     process.send_signal(number)
     done = finish(process, status)
     assert "Traceback" not in done.said
     assert box.summary().requests == 0
+    (folder,) = shop.run_folders()
+    balanced(Run.read(folder, done).summary)
     assert shop.do("status", "orders.yaml").out.count(f"exit {status}") == 1
