@@ -56,7 +56,8 @@ class Index:
 
     names: list[str] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
-    _ids: list[tuple[UInt64s, UInt64s]] = field(default_factory=list)
+    _first_ids: list[UInt64s] = field(default_factory=list)
+    _second_ids: list[UInt64s] = field(default_factory=list)
     _contents: list[UInt64s] = field(default_factory=list)
     _places: list[UInt64s] = field(default_factory=list)
     _names: list[npt.NDArray[np.uint16]] = field(default_factory=list)
@@ -83,9 +84,10 @@ class Index:
         twin_allowed: npt.NDArray[np.bool_],
     ) -> None:
         """Events of one chunk; columns of one length. `twin_allowed`: its mapping says `occurrence: true`."""
-        self._ids.append((ids.hash(SEEDS[0]).to_numpy(), ids.hash(SEEDS[1]).to_numpy()))
+        self._first_ids.append(ids.hash(SEEDS[0]).to_numpy())
+        self._second_ids.append(ids.hash(SEEDS[1]).to_numpy())
         self._contents.append(_content(contents))
-        self.checksums.append(_checksum(self._ids[-1][0], self._contents[-1]))
+        self.checksums.append(_checksum(self._first_ids[-1], self._contents[-1]))
         self._places.append(_place(files, rows))
         self._names.append(self._number(names))
         self._states.append(states)
@@ -110,32 +112,29 @@ class Index:
         """
         if len(self.states):
             return []
-        self.states = _concat(self._states, np.uint8)
-        self.places = _concat(self._places, np.uint64)
-        self.name_numbers = _concat(self._names, np.uint16)
-        first = _concat([one for one, _ in self._ids], np.uint64)
-        second = _concat([two for _, two in self._ids], np.uint64)
-        contents = _concat(self._contents, np.uint64)
-        allowed = _concat(self._twin_allowed, np.bool_)
-        for used in (self._states, self._places, self._names, self._ids, self._contents, self._twin_allowed):
-            used.clear()
+        self.states = _drained(self._states, np.uint8)
+        self.places = _drained(self._places, np.uint64)
+        self.name_numbers = _drained(self._names, np.uint16)
         problems = self._apart()
         ghosts = [_concat([ghost[i] for ghost in self._ghosts], np.uint64) for i in range(3)]
         self._ghosts.clear()
-        suspects = _repeated(np.concatenate((first, ghosts[0])))
+        first = np.concatenate((_drained(self._first_ids, np.uint64), ghosts[0]))
+        suspects = _repeated(first)
         if len(suspects):
             blank = np.zeros(len(ghosts[0]), np.uint64)
             frame = pl.DataFrame(
                 {
                     "number": suspects,
-                    "first": np.concatenate((first, ghosts[0]))[suspects],
-                    "second": np.concatenate((second, ghosts[1]))[suspects],
-                    "content": np.concatenate((contents, blank))[suspects],
+                    "first": first[suspects],
+                    "second": np.concatenate((_drained(self._second_ids, np.uint64), ghosts[1]))[suspects],
+                    "content": np.concatenate((_drained(self._contents, np.uint64), blank))[suspects],
                     "place": np.concatenate((self.places, ghosts[2]))[suspects],
-                    "allowed": np.concatenate((allowed, np.ones(len(blank), np.bool_)))[suspects],
+                    "allowed": np.concatenate((_drained(self._twin_allowed, np.bool_), blank == 0))[suspects],
                 }
             )
             problems += self._repeats(frame.filter(pl.len().over("first", "second") > 1))
+        for unused in (self._second_ids, self._contents, self._twin_allowed):
+            unused.clear()
         return problems
 
     def _repeats(self, frame: pl.DataFrame) -> list[LateProblem]:
@@ -245,11 +244,19 @@ def _repeated(keys: UInt64s) -> npt.NDArray[np.int64]:
     if len(keys) < 2:
         return np.empty(0, np.int64)
     order = np.argsort(keys, kind="stable")
-    same = keys[order][1:] == keys[order][:-1]
+    ordered = keys[order]
+    same = ordered[1:] == ordered[:-1]
     if not same.any():
         return np.empty(0, np.int64)
     member = np.concatenate((same, [False])) | np.concatenate(([False], same))
     return np.sort(order[member])
+
+
+def _drained(parts: list, dtype: type) -> npt.NDArray:  # type: ignore[type-arg]  # one helper for arrays of all kinds
+    """The parts as one array; they are let go, so that what all events need is there twice for no longer than that."""
+    whole = _concat(parts, dtype)
+    parts.clear()
+    return whole
 
 
 def _concat(parts: list, dtype: type) -> npt.NDArray:  # type: ignore[type-arg]  # one helper for arrays of all kinds
