@@ -31,7 +31,9 @@ def test_two_percent_of_everything(shop, start, endpoint, events):
     assert again.summary["requests"] == 0
 
 
-@pytest.mark.parametrize("faults", ["fail_first=3,fail_status=500,close=60%", "cut=20%,lie=20%,seed=3"])
+# Shares at which five attempts in a row, after which an event is left for the next run, do not all fail by chance:
+# which request meets which fault depends on the order in which they arrive.
+@pytest.mark.parametrize("faults", ["fail_first=3,fail_status=500,close=60%", "cut=5%,lie=5%,seed=3"])
 def test_other_trouble(shop, start, faults):
     box = start(faults)
     shop.env["REDO_BASE_URL"] = box.base_url
