@@ -59,7 +59,10 @@ class Observer:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. `summary` is what summary.json holds, `folder` where it is; `error` is what stopped it."""
+    """How a run ended. `summary` is what summary.json holds, `folder` where it is; `error` is what stopped it.
+
+    `extras` names what else was written there for the user: rejected.csv, rejected.ndjson, changed.ndjson.
+    """
 
     status: int
     summary: dict[str, Any]
