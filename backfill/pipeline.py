@@ -12,12 +12,10 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 
 import anyio
 import anyio.abc
 import anyio.to_thread
-import httpx
 import numpy as np
 import polars as pl
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -30,7 +28,7 @@ from backfill.records import Events, Outcome, Request
 from backfill.send import Sender, Snapshot, Target
 from backfill.shape import HEAD, ID, TAIL
 from backfill.survey import Plan, Survey, events_of
-from backfill.transport import make_transport
+from backfill.world import World
 
 __all__ = ["Delivered", "Delivery", "Sending", "deliver"]
 
@@ -85,7 +83,7 @@ class Delivery:
     limit: int | None = None
     retry_rejected: bool = False
     scratch: Path | None = None
-    transport: Callable[[], httpx.AsyncBaseTransport] | None = None
+    world: World = field(default_factory=World)
     refused: Callable[[Outcome], None] = lambda outcome: None
     watch: Callable[[Sending], None] = lambda sending: None
 
@@ -146,15 +144,21 @@ class _Run:
         self.total = delivery.total
         self.offered = 0
         self.ended = 0
-        self.began = monotonic()
+        self.began = delivery.world.clock.monotonic()
         self.sender: Sender
 
     async def main(self) -> Delivered:
         delivery = self.delivery
-        make = delivery.transport or (lambda: make_transport(connections=max(64, delivery.concurrency)))
+        world = delivery.world
         self.recorder = _Recorder(delivery.ledger, delivery.run, self._failed)
         async with Sender(
-            delivery.target, make(), rate=delivery.rate, concurrency=delivery.concurrency, record=self._known
+            delivery.target,
+            world.transport(max(64, delivery.concurrency)),
+            rate=delivery.rate,
+            concurrency=delivery.concurrency,
+            record=self._known,
+            clock=world.clock,
+            random=world.random,
         ) as self.sender:
             async with anyio.create_task_group() as around:
                 self.work = anyio.CancelScope()
@@ -271,7 +275,7 @@ class _Run:
                 result.accepted,
                 result.refused,
                 left,
-                monotonic() - self.began,
+                self.delivery.world.clock.monotonic() - self.began,
                 self.sender.snapshot(),
             )
         )

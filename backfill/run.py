@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import backfill
 from backfill import mapping as mappings
-from backfill.errors import BackfillError, BugError, InterruptedRun, UsageError
+from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
@@ -25,6 +25,7 @@ from backfill.report import RunFolder, problems_of, render, summarize
 from backfill.send import Target
 from backfill.settings import Flags, Settings, resolve, state_folder
 from backfill.survey import Plan, Survey, plan, survey
+from backfill.world import World
 
 __all__ = ["Observer", "Result", "check", "describe", "run"]
 
@@ -72,12 +73,14 @@ class Result:
     extras: tuple[str, ...] = field(default=())
 
 
-def check(path: Path, flags: Flags, observer: Observer) -> tuple[Plan, Survey, Settings | None]:
+def check(
+    path: Path, flags: Flags, observer: Observer, world: World | None = None
+) -> tuple[Plan, Survey, Settings | None]:
     """Read, map and validate everything; send nothing, write nothing.
 
     What the ledger knows counts, when the store is known and there is a ledger.
     """
-    now = datetime.now(UTC)
+    now = (world or World()).now()
     draft = mappings.read(path)
     planned = plan(draft, now, flags.files)
     settings = _settings_if_any(path, planned, flags)
@@ -92,13 +95,14 @@ def check(path: Path, flags: Flags, observer: Observer) -> tuple[Plan, Survey, S
     return planned, found, settings
 
 
-def run(path: Path, flags: Flags, observer: Observer) -> Result:
+def run(path: Path, flags: Flags, observer: Observer, world: World | None = None) -> Result:
     """Check the export, ask, send what is missing, and write the report.
 
     Raises BackfillError for what stops it before it begins (mapping, settings, lock, export); from then on how it
     ended is in the Result.
     """
-    started = datetime.now(UTC)
+    world = world or World()
+    started = world.now()
     draft = mappings.read(path)
     if draft.problems:
         plan(draft, started, flags.files)
@@ -107,74 +111,142 @@ def run(path: Path, flags: Flags, observer: Observer) -> Result:
     target = Target(settings.base_url, settings.store, settings.secret, bulk=settings.bulk)
     for warning in settings.warnings:
         observer.note(warning)
-    if settings.sandbox:
-        settings.state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger.open(settings.state, LedgerTarget(settings.base_url, settings.store)))
+        if settings.sandbox:
+            world.disk.make_folder(settings.state.parent)
+        at = LedgerTarget(settings.base_url, settings.store)
+        ledger = stack.enter_context(Ledger.open(settings.state, at, now=world.now, disk=world.disk))
         for warning in ledger.warnings:
             observer.note(warning)
         planned = plan(draft, started, flags.files)
         for note in planned.export.notes:
             observer.note(note)
-        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema)
+        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk)
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         stack.push(_ended(ledger, number))
         scratch = stack.enter_context(_scratch(settings.state, planned, ask=True))
-        found, delivered = Survey(), Delivered()
+        going = _Going(settings, target, observer, world, started, ledger, planned, folder, number, scratch)
+        return going.on(stack)
+
+
+@dataclass
+class _Going:
+    """A run that has begun: it ends with a summary, whatever comes."""
+
+    settings: Settings
+    target: Target
+    observer: Observer
+    world: World
+    started: datetime
+    ledger: Ledger
+    planned: Plan
+    folder: RunFolder
+    number: int
+    scratch: Path | None
+    found: Survey = field(default_factory=Survey)
+    delivered: Delivered = field(default_factory=Delivered)
+
+    def on(self, stack: ExitStack) -> Result:
+        """Check, ask, send, report."""
         try:
-            survey(planned, ledger, started, scratch, watch=observer.checking, reject=folder.reject_rows, into=found)
-            folder.change(found.changed.values())
-            observer.checked(planned, found, settings)
-            delivered = _send(planned, found, settings, target, ledger, number, folder, scratch, observer, stack)
+            self._check()
+            self._send(stack)
         except BackfillError as error:
-            delivered.error = error
+            self._failed(error)
         except KeyboardInterrupt:
-            delivered.error = InterruptedRun("interrupted while checking", signal=signal.SIGINT, hint="run it again")
-        return _finish(path, planned, found, delivered, settings, started, folder, ledger, number)
+            self._failed(InterruptedRun("interrupted while checking", signal=signal.SIGINT, hint="run it again"))
+        return self._finish()
 
+    def _failed(self, error: BackfillError) -> None:
+        """The first error tells how the run ended."""
+        self.delivered.error = self.delivered.error or error
 
-def _send(
-    planned: Plan,
-    found: Survey,
-    settings: Settings,
-    target: Target,
-    ledger: Ledger,
-    number: int,
-    folder: RunFolder,
-    scratch: Path | None,
-    observer: Observer,
-    stack: ExitStack,
-) -> Delivered:
-    """Ask, and send what the survey found ready."""
-    delivery = Delivery(
-        planned=planned,
-        survey=found,
-        ledger=ledger,
-        run=number,
-        target=target,
-        rate=settings.rate,
-        concurrency=settings.concurrency,
-        limit=settings.limit,
-        retry_rejected=settings.retry_rejected,
-        scratch=scratch,
-        refused=folder.refuse,
-        watch=observer.sending,
-    )
-    delivered = Delivered()
-    if delivery.total:
-        observer.ready(found, settings, delivery.total)
-        if not settings.consent and not observer.confirm():
-            raise UsageError(
-                f"{delivery.total:,} events would be sent, and nobody agreed",
-                hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
-            )
-        delivered = _deliver(delivery, settings, observer, stack)
-    try:
-        check_balance(found, delivered, delivery.total)
-    except BugError as error:
-        delivered.error = delivered.error or error
-    return delivered
+    def _check(self) -> None:
+        survey(
+            self.planned,
+            self.ledger,
+            self.started,
+            self.scratch,
+            watch=self.observer.checking,
+            reject=self.folder.reject_rows,
+            into=self.found,
+        )
+        self.folder.change(self.found.changed.values())
+        self.observer.checked(self.planned, self.found, self.settings)
+
+    def _send(self, stack: ExitStack) -> None:
+        """Ask, and send what the survey found ready."""
+        settings = self.settings
+        delivery = Delivery(
+            planned=self.planned,
+            survey=self.found,
+            ledger=self.ledger,
+            run=self.number,
+            target=self.target,
+            rate=settings.rate,
+            concurrency=settings.concurrency,
+            limit=settings.limit,
+            retry_rejected=settings.retry_rejected,
+            scratch=self.scratch,
+            world=self.world,
+            refused=self.folder.refuse,
+            watch=self.observer.sending,
+        )
+        if delivery.total:
+            self.observer.ready(self.found, settings, delivery.total)
+            if not settings.consent and not self.observer.confirm():
+                raise UsageError(
+                    f"{delivery.total:,} events would be sent, and nobody agreed",
+                    hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
+                )
+            self.delivered = self._deliver(delivery, stack)
+        check_balance(self.found, self.delivered, delivery.total)
+
+    def _deliver(self, delivery: Delivery, stack: ExitStack) -> Delivered:
+        settings = self.settings
+        if not settings.sandbox:
+            return deliver(delivery)
+        from backfill.sandbox import Options, SandboxThread
+
+        database = settings.state / SANDBOX_DATABASE
+        box = stack.enter_context(SandboxThread(Options(database=database)))
+        self.observer.sandbox(box.page_url, database)
+        target = Target(box.base_url, settings.store, settings.secret, bulk=settings.bulk)
+        return deliver(replace(delivery, target=target))
+
+    def _finish(self) -> Result:
+        # An error in the survey leaves undecided what only the whole export shows.
+        self.found.index.resolve()
+        problems = problems_of(self.found, self.planned.export)
+        try:
+            self.folder.close()
+            status, summary = self._summary()
+            self.folder.write("report.html", render(summary, problems, *describe(status, summary)))
+            self.folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+            self.ledger.end_run(self.number, status, summary)
+        except StorageError as error:
+            # What the disk does not take is still shown; there may be room for the end of the run in the ledger.
+            self._failed(error)
+            status, summary = self._summary()
+            with suppress(StorageError):
+                self.ledger.end_run(self.number, status, summary)
+        extras = tuple(name for name in ("rejected.csv", "rejected.ndjson", "changed.ndjson") if self.folder.has(name))
+        return Result(status, summary, problems, self.folder.path, self.delivered.error, extras)
+
+    def _summary(self) -> tuple[int, dict[str, Any]]:
+        status = _status(self.found, self.delivered, self.settings)
+        summary = summarize(
+            self.found,
+            self.delivered,
+            self.settings,
+            self.planned.export,
+            mapping=self.planned.mapping.path.name,
+            started=self.started,
+            finished=self.world.now(),
+            status=status,
+        )
+        return status, summary
 
 
 def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
@@ -205,50 +277,6 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(f"{events['pending']:,} left out by --limit")
         todo.append("Look at your store; when all is well, run again without --limit.")
     return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
-
-
-def _deliver(delivery: Delivery, settings: Settings, observer: Observer, stack: ExitStack) -> Delivered:
-    if not settings.sandbox:
-        return deliver(delivery)
-    from backfill.sandbox import Options, SandboxThread
-
-    database = settings.state / SANDBOX_DATABASE
-    box = stack.enter_context(SandboxThread(Options(database=database)))
-    observer.sandbox(box.page_url, database)
-    target = Target(box.base_url, settings.store, settings.secret, bulk=settings.bulk)
-    return deliver(replace(delivery, target=target))
-
-
-def _finish(
-    path: Path,
-    planned: Plan,
-    found: Survey,
-    delivered: Delivered,
-    settings: Settings,
-    started: datetime,
-    folder: RunFolder,
-    ledger: Ledger,
-    number: int,
-) -> Result:
-    # An error in the survey leaves undecided what only the whole export shows.
-    found.index.resolve()
-    status = _status(found, delivered, settings)
-    summary = summarize(
-        found,
-        delivered,
-        settings,
-        planned.export,
-        mapping=path.name,
-        started=started,
-        finished=datetime.now(UTC),
-        status=status,
-    )
-    problems = problems_of(found, planned.export)
-    folder.write("report.html", render(summary, problems, *describe(status, summary)))
-    folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    ledger.end_run(number, status, summary)
-    extras = tuple(name for name in ("rejected.csv", "rejected.ndjson", "changed.ndjson") if folder.has(name))
-    return Result(status, summary, problems, folder.path, delivered.error, extras)
 
 
 def _ended(ledger: Ledger, number: int) -> Callable[..., None]:

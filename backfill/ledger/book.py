@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from backfill.disk import Disk
 from backfill.errors import BugError
 from backfill.ledger import file
 from backfill.ledger.entries import Entry, RunInfo, RunRecord, Target, Totals
@@ -63,6 +64,7 @@ class Ledger:
         lock: Lock | None,
         warnings: tuple[str, ...],
         now: Callable[[], datetime],
+        disk: Disk,
     ) -> None:
         self.folder = folder
         self.target = target
@@ -70,6 +72,7 @@ class Ledger:
         self._connection = connection
         self._lock = lock
         self._now = now
+        self._disk = disk
         self._closed = False
         self._pid = os.getpid()
         self._turn = threading.RLock()
@@ -78,20 +81,23 @@ class Ledger:
         self._empty = True
 
     @classmethod
-    def open(cls, folder: Path, target: Target, *, now: Callable[[], datetime] | None = None) -> Self:
+    def open(
+        cls, folder: Path, target: Target, *, now: Callable[[], datetime] | None = None, disk: Disk | None = None
+    ) -> Self:
         """The ledger for a run: made when there is none, locked until `close`.
 
         Raises LockedError (at once, naming the holder), StorageError, SettingsError (a newer release's
         ledger).
         """
         plain = target.plain()
-        warnings = file.prepare(folder)
+        disk = disk or Disk()
+        warnings = file.prepare(folder, disk)
         with contextlib.ExitStack() as undo:
             lock = Lock(folder)
             undo.callback(lock.release)
-            connection = file.open_to_write(folder / file.LEDGER_FILE)
+            connection = file.open_to_write(folder / file.LEDGER_FILE, disk)
             undo.callback(connection.close)
-            ledger = cls(folder, plain, connection, lock, warnings, now or _utc_now)
+            ledger = cls(folder, plain, connection, lock, warnings, now or _utc_now, disk)
             ledger._enter_target()
             undo.pop_all()
         return ledger
@@ -108,7 +114,7 @@ class Ledger:
             connection = file.open_to_read(folder / file.LEDGER_FILE)
             if connection is not None:
                 undo.callback(connection.close)
-            ledger = cls(folder, plain, connection, None, file.on_network(folder), _utc_now)
+            ledger = cls(folder, plain, connection, None, file.on_network(folder), _utc_now, Disk())
             ledger._find_target()
             undo.pop_all()
         return ledger
@@ -352,7 +358,7 @@ class Ledger:
             if self._connection is None:
                 yield None
                 return
-            with told(doing, self._path), file.transaction(self._connection, "BEGIN"):
+            with told(doing, self._path), file.transaction(self._connection):
                 yield self._connection
 
     @contextlib.contextmanager
@@ -362,12 +368,12 @@ class Ledger:
             self._usable()
             if self._lock is None or self._connection is None:
                 raise BugError(f"{doing}: this ledger was opened to read")
+            connection = self._connection
             self._lock.verify()
             with told(doing, self._path):
                 try:
-                    # IMMEDIATE: what stands in the way of writing shows before any work is done.
-                    with file.transaction(self._connection, "BEGIN IMMEDIATE"):
-                        yield self._connection
+                    with file.transaction(connection, lambda: self._disk.commit(connection, doing)):
+                        yield connection
                 except BaseException:
                     self._names.clear()  # it may hold names that were rolled back
                     raise

@@ -6,10 +6,11 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from backfill.disk import Disk
 from backfill.errors import SettingsError, StorageError
 from backfill.ledger.lock import network_filesystem
 from backfill.ledger.trouble import aside, told, torn
@@ -60,10 +61,10 @@ def _is_ours(path: Path) -> bool:
     return path.name.startswith("ledger.") or path.name in {"runs", "lost+found"}
 
 
-def prepare(folder: Path) -> tuple[str, ...]:
+def prepare(folder: Path, disk: Disk) -> tuple[str, ...]:
     """Makes the state folder, for its owner's eyes only; gives what there is to warn of."""
     with told("making the state folder", folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.make_folder(folder)
         found = folder.stat()
         warnings = list(on_network(folder))
         me = os.geteuid()
@@ -83,11 +84,11 @@ def prepare(folder: Path) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
+def open_to_write(path: Path, disk: Disk) -> sqlite3.Connection:
     """The one writing connection, to a ledger that is made when there is none; the caller holds the lock."""
     with told("opening the ledger", path):
         if not _is_there(path):
-            _create(path)
+            _create(path, disk)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             path.chmod(0o600)  # SQLite gives -wal and -shm the same
         # Looked at read-only first: whatever is refused here stays as it was, its -wal too.
@@ -106,7 +107,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         connection = _connect(path, "mode=rw")
         if version < len(_SCHEMA):
             try:
-                _upgrade(connection, version)
+                _upgrade(connection, version, disk)
             except BaseException:
                 connection.close()
                 raise
@@ -173,7 +174,7 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, disk: Disk) -> None:
     """Puts an empty ledger in place, whole or not at all: a reader never sees half of one."""
     if _size(_wal(path)):
         # SQLite would write it over the new ledger, page by page.
@@ -189,7 +190,7 @@ def _create(path: Path) -> None:
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
     connection = _connect(new, "mode=rw")
     try:
-        _upgrade(connection, 0)
+        _upgrade(connection, 0, disk)
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     finally:
         connection.close()
@@ -198,7 +199,7 @@ def _create(path: Path) -> None:
             f"making the ledger {path}: this file system can't hold a write-ahead log",
             hint="Name a folder on a local disk with --state or BACKFILL_STATE.",
         )
-    new.rename(path)
+    disk.rename(new, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -206,9 +207,9 @@ def _create(path: Path) -> None:
         os.close(folder)
 
 
-def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+def _upgrade(connection: sqlite3.Connection, version: int, disk: Disk) -> None:
     # The steps and their record go together: a kill leaves the old version or the new one.
-    with transaction(connection, "BEGIN IMMEDIATE"):
+    with transaction(connection, lambda: disk.commit(connection, "making the ledger")):
         for step in _SCHEMA[version:]:
             for statement in step:
                 connection.execute(statement)
@@ -217,13 +218,17 @@ def _upgrade(connection: sqlite3.Connection, version: int) -> None:
 
 
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    """All that is done within is one snapshot, and is kept as a whole or not at all."""
+def transaction(connection: sqlite3.Connection, commit: Callable[[], object] | None = None) -> Iterator[None]:
+    """All that is done within is one snapshot, which `commit` keeps as a whole; without one nothing is changed."""
     # By hand: Python's own transactions begin late, and leave one open when COMMIT fails on a full disk.
-    connection.execute(begin)
+    # IMMEDIATE: what stands in the way of writing shows before any work is done.
+    connection.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
     try:
         yield
-        connection.execute("COMMIT")
+        if commit:
+            commit()
+        else:
+            connection.execute("COMMIT")
     except BaseException:
         # SQLite has rolled back by itself after some errors (full, I/O); what it says then is no news.
         with contextlib.suppress(sqlite3.Error):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
 
+from backfill.disk import Disk
 from backfill.errors import StorageError
 from backfill.read import REPORT_COLUMNS, escape
 from backfill.records import FILE, ROW, Outcome, Rejection
@@ -33,12 +34,18 @@ class RunFolder:
     """
 
     def __init__(
-        self, state: Path, now: datetime, name: Callable[[int], str], schema: Mapping[str, pl.DataType]
+        self,
+        state: Path,
+        now: datetime,
+        name: Callable[[int], str],
+        schema: Mapping[str, pl.DataType],
+        disk: Disk | None = None,
     ) -> None:
         self.path = state / RUNS / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self._disk = disk or Disk()
         with _storage(self.path, "making the run's folder"):
             for folder in (state, state / RUNS, self.path):
-                folder.mkdir(mode=0o700, exist_ok=True, parents=True)
+                self._disk.make_folder(folder)
         self._name = name
         self._cells = cells(schema)
         self._files: dict[str, IO[str]] = {}
@@ -84,7 +91,7 @@ class RunFolder:
         detail = "; ".join(dict.fromkeys(rejection.detail for rejection in rejections))
         place = [escape(problem), escape(_printable(detail)), escape(self._name(file)), str(number)]
         with _storage(self.path / "rejected.csv", "writing a rejected row"):
-            csv.writer(self._open("rejected.csv")).writerow([*cells, *place])
+            self._disk.write(self._open("rejected.csv"), _csv_line([*cells, *place]))
 
     def refuse(self, outcome: Outcome) -> None:
         """Write events that the API refused to rejected.ndjson, with its answer."""
@@ -111,21 +118,13 @@ class RunFolder:
 
     def _line(self, name: str, value: dict[str, Any]) -> None:
         with _storage(self.path / name, "writing the report"):
-            self._open(name).write(json.dumps(value, ensure_ascii=False) + "\n")
+            self._disk.write(self._open(name), json.dumps(value, ensure_ascii=False) + "\n")
 
     def _open(self, name: str) -> IO[str]:
         if name not in self._files:
-            file = os.fdopen(
-                os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600),
-                "w",
-                encoding="utf-8",
-                newline="",
-                errors="backslashreplace",
-                buffering=1,
-            )
-            self._files[name] = file
+            self._files[name] = self._disk.create(self.path / name)
             if name == "rejected.csv":
-                csv.writer(file).writerow([*self._cells, *REPORT_COLUMNS])
+                self._disk.write(self._files[name], _csv_line([*self._cells, *REPORT_COLUMNS]))
         return self._files[name]
 
     def write(self, name: str, text: str) -> Path:
@@ -133,20 +132,18 @@ class RunFolder:
         path = self.path / name
         with _storage(path, "writing the report"):
             temporary = path.with_name(f".{name}.new")
-            with os.fdopen(
-                os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-            ) as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            with self._disk.create(temporary, instead=True) as file:
+                self._disk.write(file, text)
+                self._disk.sync(file)
+            self._disk.rename(temporary, path)
         return path
 
     def close(self) -> None:
-        """Close the files that are written as the run goes on."""
-        for file in self._files.values():
-            with _storage(self.path, "closing the report"):
-                file.close()
+        """Close the files that are written as the run goes on; a second call does nothing."""
+        files, self._files = list(self._files.values()), {}
+        with _storage(self.path, "closing the report"), ExitStack() as stack:
+            for file in files:
+                stack.callback(file.close)
 
     def has(self, name: str) -> bool:
         """Whether the run wrote such a file."""
@@ -175,6 +172,12 @@ def cells(schema: Mapping[str, pl.DataType]) -> dict[str, tuple[pl.Expr, pl.Data
 def _cell(text: str | None, dtype: pl.DataType) -> str:
     """A number is no formula, even where it begins like one."""
     return text or "" if dtype.is_numeric() else escape(text or "")
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
 
 
 def last_run(state: Path) -> Path | None:
