@@ -11,11 +11,14 @@ from collections.abc import Callable
 
 import polars as pl
 
-__all__ = ["RFC3339", "as_text", "decoded", "flat", "instance", "nested_json", "number_text"]
+__all__ = ["RFC3339", "as_text", "beyond_calendar", "decoded", "flat", "instance", "nested_json", "number_text"]
 
 # chrono's %.f writes no fraction where there is none.
 RFC3339 = "%Y-%m-%dT%H:%M:%S%.fZ"
 LOCAL = "%Y-%m-%dT%H:%M:%S%.f"
+# The days since 1970 that chrono can hold, by which Polars writes times, less a year; beyond them Polars panics.
+FIRST_DAY, LAST_DAY = -96_465_000, 95_026_000
+DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def flat(dtype: pl.DataType) -> bool:
@@ -42,12 +45,10 @@ def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Decimal):
         text = value.cast(pl.String)
         return text.str.strip_chars_end("0").str.strip_suffix(".") if dtype.scale else text
-    if isinstance(dtype, pl.Datetime):
-        if dtype.time_zone is None:
-            return value.dt.strftime(LOCAL)
-        return value.dt.convert_time_zone("UTC").dt.strftime(RFC3339)
-    if dtype == pl.Time:
-        return value.dt.to_string("%H:%M:%S%.f")
+    beyond = beyond_calendar(value, dtype)
+    if beyond is not None:
+        number = value.to_physical().cast(pl.String)
+        return pl.when(beyond).then(number).otherwise(_calendar_text(pl.when(~beyond).then(value), dtype))
     if isinstance(dtype, pl.Duration):
         return value.dt.to_string("iso")
     if isinstance(dtype, pl.Binary):
@@ -55,6 +56,31 @@ def as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if flat(dtype):
         return value.cast(pl.String)
     return nested_json(value, dtype)
+
+
+def beyond_calendar(value: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+    """Where a date or time is none that has a text, such as PostgreSQL's infinity in Parquet; its text is then the bare
+    number. None where its type has no such thing.
+    """
+    if isinstance(dtype, pl.Datetime):
+        day = DAY[dtype.time_unit]
+        # Nanoseconds do not reach so far.
+        low, high = (max(FIRST_DAY * day, -(2**63)), min(LAST_DAY * day, 2**63 - 1))
+    elif dtype == pl.Date:
+        low, high = FIRST_DAY, LAST_DAY
+    elif dtype == pl.Time:
+        low, high = 0, DAY["ns"] - 1
+    else:
+        return None
+    return ~value.to_physical().is_between(low, high)
+
+
+def _calendar_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone is None:
+            return value.dt.strftime(LOCAL)
+        return value.dt.convert_time_zone("UTC").dt.strftime(RFC3339)
+    return value.cast(pl.String) if dtype == pl.Date else value.dt.to_string("%H:%M:%S%.f")
 
 
 def decoded(value: pl.Expr) -> pl.Expr:

@@ -71,6 +71,7 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """
     from backfill import run as runs
     from backfill.progress import JsonLines
+    from backfill.read import unread_error
     from backfill.report import check_data
     from backfill.report.text import check_text
 
@@ -80,6 +81,8 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
             _show(check_text(planned, found, settings))
         elif isinstance(observer, JsonLines):
             observer.emit("check", **check_data(planned, found, settings))
+    if found.unread:
+        raise unread_error(found.unread)
     return 3 if found.rejected else 0
 
 

@@ -34,6 +34,8 @@ class State(IntEnum):
     REFUSED = 3
     DUPLICATE = 4
     INVALID = 5
+    HELD = 6
+    """Of a file that can't be read to its end: it waits for the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Index:
     twins: tuple[UInt64s, UInt64s] = field(default_factory=lambda: (np.empty(0, np.uint64), np.empty(0, np.uint64)))
     twins_differ: int = 0
     checksums: list[Checksum] = field(default_factory=list)
+    _held: dict[int, bool] = field(default_factory=dict)
 
     def add(
         self,
@@ -102,6 +105,10 @@ class Index:
         self._group_keys.append(keys.hash(SEEDS[0]).to_numpy())
         self._group_places.append(_place(files, rows))
 
+    def hold(self, file: int, *, neighbours: bool) -> None:
+        """Nothing of a file is to be sent; nor, of `neighbours`, the last group before it and the first one behind."""
+        self._held[file] = neighbours
+
     def __len__(self) -> int:
         return sum(len(states) for states in self._states) if self._states else len(self.states)
 
@@ -115,6 +122,7 @@ class Index:
         self.states = _drained(self._states, np.uint8)
         self.places = _drained(self._places, np.uint64)
         self.name_numbers = _drained(self._names, np.uint16)
+        self._hold()
         problems = self._apart()
         ghosts = [_concat([ghost[i] for ghost in self._ghosts], np.uint64) for i in range(3)]
         self._ghosts.clear()
@@ -132,10 +140,25 @@ class Index:
                     "allowed": np.concatenate((_drained(self._twin_allowed, np.bool_), blank == 0))[suspects],
                 }
             )
+            # What is held is no reason to reject another. Twins keep their places.
+            held = np.flatnonzero(self.states == State.HELD)
+            frame = frame.filter(pl.col("allowed") | ~pl.col("number").is_in(pl.Series(held).implode()))
             problems += self._repeats(frame.filter(pl.len().over("first", "second") > 1))
         for unused in (self._second_ids, self._contents, self._twin_allowed):
             unused.clear()
         return problems
+
+    def _hold(self) -> None:
+        """Events that were to be sent, and can't be for the file they are in, wait."""
+        for file, neighbours in self._held.items():
+            low, high = np.uint64(file << ROW_BITS), np.uint64((file + 1) << ROW_BITS)
+            held = (self.places >= low) & (self.places < high)
+            before, behind = self.places[self.places < low], self.places[self.places >= high]
+            if neighbours and len(before):
+                held |= self.places == before.max()
+            if neighbours and len(behind):
+                held |= self.places == behind.min()
+            self.states[held & np.isin(self.states, (State.NEW, State.REFUSED))] = State.HELD
 
     def _repeats(self, frame: pl.DataFrame) -> list[LateProblem]:
         ids = ["first", "second"]

@@ -116,9 +116,12 @@ def to_send(delivery: Delivery) -> Iterator[Events]:
     """The events to be sent, chunk by chunk, in the export's order. Raises ExportError if the export is another now."""
     index, shaper = delivery.survey.index, delivery.planned.shaper
     left = delivery.total
+    unread = {one.file for one in delivery.survey.unread}
     checked = iter(index.checksums)
     at = 0
     for chunk in shaper.whole_groups(delivery.planned.export.chunks(), delivery.scratch):
+        if chunk.unread and chunk.unread.file not in unread:
+            raise ExportError(chunk.unread.why, hint=chunk.unread.hint)
         if not chunk.frame.height:
             continue
         events = shaper.shape(chunk.frame).events

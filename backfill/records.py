@@ -36,15 +36,27 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadFile:
+    """A file that can't be read, or not to its end: `why`, and what to do (`hint`). Nothing of it is sent."""
+
+    file: int
+    name: str
+    why: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """Some thousands of rows of the export, in the export's order.
 
     `frame` has the export's columns and FILE (UInt32, position of the file) and ROW (UInt64, counted from 1).
-    `unreadable` are the rows that could not be read, whose text is in `detail`.
+    `unreadable` are the rows that could not be read, whose text is in `detail`. `unread` says, in a chunk without
+    rows, that the file whose chunks came before ends here because the rest of it can't be read.
     """
 
     frame: pl.DataFrame
     unreadable: Sequence[Rejection] = ()
+    unread: UnreadFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

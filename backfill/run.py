@@ -21,6 +21,7 @@ from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.printable import plural
+from backfill.read import unread_error
 from backfill.report import RunFolder, problems_of, render, summarize
 from backfill.send import Target
 from backfill.settings import Flags, Settings, resolve, state_folder
@@ -152,6 +153,8 @@ class _Going:
         try:
             self._check()
             self._send(stack)
+            if self.found.unread:
+                self._failed(unread_error(self.found.unread))
         except BackfillError as error:
             self._failed(error)
         except KeyboardInterrupt:
@@ -254,16 +257,19 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     events = summary["events"]
     rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
     accepted = plural(events["accepted"], "event") + " accepted"
-    if status not in (0, 3):
+    if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
         return f"Stopped: {summary['stopped_by']}", (
             f"{plural(events['pending'], 'event')} left. "
             "Run the same command again: what was delivered is not sent twice."
         )
     parts, todo = [accepted], []
+    if summary["unread"]:
+        parts.append(plural(len(summary["unread"]), "file") + " can't be read: nothing of that was sent")
+        todo.append("Mend or fetch again what can't be read, and run the same command again.")
     if not events["total"]:
-        parts = ["The export makes no event"]
+        parts[0] = "The export makes no event"
     elif not summary["requests"] and events["already_delivered"] and not events["pending"]:
-        parts = ["Nothing to send: what is ready was delivered before"]
+        parts[0] = "Nothing to send: what is ready was delivered before"
     if rejected:
         parts.append(f"{rejected:,} rejected")
         todo.append(
@@ -273,7 +279,7 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     if events["changed"]:
         parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
         todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
-    if events["pending"]:
+    if events["pending"] and not summary["unread"]:
         parts.append(f"{events['pending']:,} left out by --limit")
         todo.append("Look at your store; when all is well, run again without --limit.")
     return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."

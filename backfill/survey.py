@@ -22,8 +22,8 @@ from backfill.errors import MappingError
 from backfill.index import Index, LateProblem, State
 from backfill.ledger import Ledger, content, key
 from backfill.mapping import Draft, HashId, Mapping
-from backfill.read import Export, open_export
-from backfill.records import FILE, ROW, Events, Rejection
+from backfill.read import Export, open_export, unread_error
+from backfill.records import FILE, ROW, Events, Rejection, UnreadFile
 from backfill.shape import (
     EVENT,
     HEAD,
@@ -99,10 +99,11 @@ class Survey:
     names: dict[str, NameStats] = field(default_factory=dict)
     changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
     late: list[LateProblem] = field(default_factory=list)
+    unread: list[UnreadFile] = field(default_factory=list)
 
     def events(self) -> dict[str, int]:
         """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +
-        refused + ready.
+        refused + ready + held (they wait, because their file can't be read to its end).
         """
         counts = self.index.counts()
         return {
@@ -113,6 +114,7 @@ class Survey:
             "changed": counts[State.CHANGED],
             "refused": counts[State.REFUSED],
             "ready": counts[State.NEW],
+            "held": counts[State.HELD],
         }
 
     @property
@@ -149,6 +151,9 @@ def plan(draft: Draft, now: datetime, files: Sequence[str] = ()) -> Plan:
     columns = Columns(export.schema)
     names = export.files[0].file.name if len(export.files) == 1 else f"any of the {len(export.files)} files"
     problems = draft.problems + draft.check_columns(list(export.schema), columns.nested, names)
+    if problems and not draft.problems and export.unread:
+        # The column may be in a file that can't be opened.
+        raise unread_error(list(export.unread.values()))
     if problems or draft.mapping is None:
         raise MappingError(str(draft.path), problems)
     return Plan(draft.mapping, export, compile_shaper(draft.mapping, export.schema, now))
@@ -177,6 +182,9 @@ def survey(
         found.rows.unreadable += len(chunk.unreadable)
         found.rows.read += len(chunk.unreadable) + chunk.frame.height
         _add_problems(found, chunk.unreadable)
+        if chunk.unread:
+            found.unread.append(chunk.unread)
+            found.index.hold(chunk.unread.file, neighbours=shaper.grouping is not None)
         if chunk.frame.height:
             shaped = shaper.shape(chunk.frame)
             found.rows.filtered += shaped.filtered

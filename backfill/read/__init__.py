@@ -1,12 +1,13 @@
 """Files of an export → chunks of rows, each row with its file and its physical line.
 
 `open_export` finds the files and reads their headers; `Export.chunks` reads the rows, one bounded block after
-the other. A row that can't be read is in its chunk's `unreadable`; a file that can't be is an ExportError.
+the other. A row that can't be read is in its chunk's `unreadable`; a file that can't be is a chunk's `unread`, or an
+ExportError where it is the only one.
 """
 
 from __future__ import annotations
 
-from backfill.read.export import Export, OpenedFile, open_export
+from backfill.read.export import Export, OpenedFile, open_export, unread_error
 from backfill.read.repaired import REPORT_COLUMNS, escape
 
-__all__ = ["REPORT_COLUMNS", "Export", "OpenedFile", "escape", "open_export"]
+__all__ = ["REPORT_COLUMNS", "Export", "OpenedFile", "escape", "open_export", "unread_error"]

@@ -6,6 +6,7 @@ import codecs
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -18,9 +19,11 @@ from backfill.read.records import read_records
 from backfill.read.repaired import REPORT_COLUMNS, ReportCsv, plain, unescape
 from backfill.read.typed import read_batches, schema_of
 from backfill.read.widen import merge, widened
-from backfill.records import FILE, ROW, Chunk, Rejection
+from backfill.records import FILE, ROW, Chunk, Rejection, UnreadFile
 
-__all__ = ["Export", "OpenedFile", "SourceSettings", "open_export"]
+__all__ = ["Export", "OpenedFile", "SourceSettings", "open_export", "unread_error"]
+
+MOST_TOLD = 10
 
 
 class SourceSettings(Protocol):
@@ -46,40 +49,66 @@ class OpenedFile:
     duplicates: tuple[str, ...] = ()
 
 
+class _ChangedError(ExportError):
+    """A file is written to while it is read: the whole export is in motion."""
+
+
 @dataclass(frozen=True)
 class Export:
     """The files of an export.
 
-    `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `notes`
-    say what is odd about the files, in words for the user.
+    `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `unread` are
+    the files that can't even be opened, by position. `notes` say what is odd about the files, in words for the user.
     """
 
     files: list[OpenedFile]
     schema: dict[str, pl.DataType]
     null_values: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
+    unread: dict[int, UnreadFile] = field(default_factory=dict)
 
     def name(self, position: int) -> str:
-        return self.files[position].file.name
+        return self._names[position]
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        return {opened.file.position: opened.file.name for opened in self.files}
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows, in the order of files and rows. Raises ExportError for a file that changed or can't be
-        read.
+        """All rows, in the order of files and rows.
+
+        Raises ExportError for a file that changed, and for one that can't be read if it is the only one. Of several
+        a bad one costs itself: a chunk says so, in the place of its rest.
         """
-        for opened in self.files:
-            self._same(opened)
-            try:
-                for chunk in self._delimited(opened, opened.dialect) if opened.dialect else self._typed(opened):
-                    # Looked at after reading: a chunk of a file that has changed is not what was checked.
-                    self._same(opened)
-                    yield chunk
-            except (OSError, EOFError, zlib.error) as error:
-                raise ExportError(f"{opened.file.name}: can't be read: {error}", hint="fetch it again") from error
-            self._same(opened)
+        opened = {one.file.position: one for one in self.files}
+        for position in sorted(opened.keys() | self.unread.keys()):
+            unread = self.unread.get(position)
+            if unread is None:
+                try:
+                    yield from self._chunks(opened[position])
+                except _ChangedError:
+                    raise
+                except ExportError as error:
+                    if len(self.files) == 1 and not self.unread:
+                        raise
+                    unread = UnreadFile(position, self.name(position), error.message, error.hint)
+            if unread is not None:
+                yield Chunk(pl.DataFrame(schema={**self.schema, FILE: pl.UInt32, ROW: pl.UInt64}), unread=unread)
+
+    def _chunks(self, opened: OpenedFile) -> Iterator[Chunk]:
+        self._same(opened)
+        try:
+            for chunk in self._delimited(opened, opened.dialect) if opened.dialect else self._typed(opened):
+                # Looked at after reading: a chunk of a file that has changed is not what was checked.
+                self._same(opened)
+                yield chunk
+        except (OSError, EOFError, zlib.error) as error:
+            raise ExportError(f"{opened.file.name}: can't be read: {error}", hint="fetch it again") from error
+        self._same(opened)
 
     def _same(self, opened: OpenedFile) -> None:
         if fingerprint(opened.file) != opened.fingerprint:
-            raise ExportError(
+            raise _ChangedError(
                 f"{opened.file.name}: changed while it was read",
                 hint="run again when nothing writes to it any more; what was sent is recorded",
             )
@@ -149,21 +178,30 @@ def _as(opened: OpenedFile, column: pl.Series, dtype: pl.DataType) -> pl.Series:
 def open_export(source: SourceSettings, base: Path) -> Export:
     """Find the export's files and read their headers.
 
-    `base` is the mapping's folder. Raises ExportError (65) for what can't be read, and when no file has a
-    row.
+    `base` is the mapping's folder. A file that can't be opened costs itself. Raises ExportError (65) when none can
+    be, and when all are empty.
     """
     _check_settings(source.csv)
     files = find_files(source.files, base, source.format)
     opened: list[OpenedFile] = []
     notes: list[str] = []
+    unread: dict[int, UnreadFile] = {}
     for file in files:
-        one = _open(file, source.csv)
+        try:
+            one = _open(file, source.csv)
+        except ExportError as error:
+            if len(files) == 1:
+                raise
+            unread[file.position] = UnreadFile(file.position, file.name, error.message, error.hint)
+            continue
         if one is None:
             if len(files) == 1:
                 raise ExportError(f"{file.name}: is empty: no header, no row", hint="export it again")
             notes.append(f"{file.name}: is empty; it was passed over")
         else:
             opened.append(one)
+    if unread and not opened:
+        raise unread_error(list(unread.values()))
     if not opened:
         raise ExportError(f"all {len(files)} files are empty", hint="export them again")
     schema: dict[str, pl.DataType] = {}
@@ -176,7 +214,16 @@ def open_export(source: SourceSettings, base: Path) -> Export:
         for one in opened
         for name in one.duplicates
     ]
-    return Export(opened, schema, getattr(source.csv, "null_values", ()), notes)
+    return Export(opened, schema, getattr(source.csv, "null_values", ()), notes, unread)
+
+
+def unread_error(files: Sequence[UnreadFile]) -> ExportError:
+    """What is told at the end of files that could not be read: a line each."""
+    lines = [file.why for file in files[:MOST_TOLD]]
+    if len(files) > MOST_TOLD:
+        lines.append(f"and {len(files) - MOST_TOLD} more files that can't be read")
+    hints = "; ".join(dict.fromkeys(file.hint for file in files[:MOST_TOLD] if file.hint))
+    return ExportError("\n".join(lines), hint=f"nothing of such a file was sent: {hints or 'mend it'}, and run again")
 
 
 def _open(file: ExportFile, csv: CsvSettings) -> OpenedFile | None:

@@ -66,6 +66,7 @@ def summarize(
             }
             for opened in export.files
         ],
+        "unread": [{"name": one.name, "why": one.why} for one in survey.unread],
         "notes": export.notes,
     }
 
@@ -83,7 +84,7 @@ def _events(survey: Survey, delivered: Delivered, settings: Settings) -> dict[st
         "changed": before["changed"],
         "accepted": delivered.accepted,
         "refused": before["refused"] - retried + delivered.refused,
-        "pending": delivered.pending + left_out,
+        "pending": delivered.pending + left_out + before["held"],
     }
 
 
@@ -116,6 +117,7 @@ def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[
             }
             for notice in found.notices.values()
         ],
+        "unread": [{"name": one.name, "why": one.why} for one in found.unread],
         "notes": planned.export.notes,
         "seconds": {"single": ready / rate, "bulk": -(-ready // api.BULK_EVENTS) / rate},
     }
@@ -162,6 +164,7 @@ def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[s
         State.INVALID: "invalid",
         State.REFUSED: "refused_before",
         State.NEW: "ready",
+        State.HELD: "held",
     }
     for state, column in columns.items():
         for name, count in survey.index.counts_by_name(state).items():
@@ -172,6 +175,7 @@ def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[s
         before = counts.pop("refused_before", 0)
         retried = before if settings.retry_rejected else 0
         left = counts.pop("ready", 0) + retried - counts.get("accepted", 0) - delivered.refused_names.get(name, 0)
+        left += counts.pop("held", 0)
         refused = before - retried + delivered.refused_names.get(name, 0)
         counts.update({key: count for key, count in (("refused", refused), ("pending", left)) if count > 0})
     return dict(sorted(names.items()))

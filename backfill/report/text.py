@@ -27,12 +27,17 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
         yield f"and {len(export.files) - 10} more files"
     for note in export.notes:
         yield f"note: {note}"
+    for unread in found.unread[:10]:
+        yield f"not read: {unread.why}"
+    if len(found.unread) > 10:
+        yield f"and {len(found.unread) - 10} more files that can't be read"
     yield ""
     yield "rows: " + _rows_words(asdict(rows))
     yield (
         f"{events['total']:,} events: {events['ready']:,} ready, {events['invalid']:,} invalid, "
         f"{events['duplicate']:,} duplicates, {events['already_delivered']:,} delivered before, "
         f"{events['changed']:,} changed, {events['refused']:,} refused before"
+        + (f", {events['held']:,} held back with the files that can't be read" if events["held"] else "")
     )
     yield ""
     yield from promise_text(found)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 import polars as pl
 
 from backfill import api
 from backfill.shape.contacts import valid_email, valid_phone
-from backfill.shape.texts import Let, as_json, as_text, decoded, faults, flat
+from backfill.shape.texts import Let, as_json, as_text, beyond_calendar, decoded, faults, flat, textless
 from backfill.shape.times import Times, Zone, from_epoch, from_format, from_iso, localize
 
 __all__ = ["UTC", "Converted", "Numerals", "Target", "convert", "parse_number", "too_large"]
@@ -81,8 +83,8 @@ def convert(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
     if kind in ("datetime", "date", "time"):
         return _time(raw, dtype, replace(target, kind=kind), let)
     done = _text(let(as_text(raw, dtype)), kind, target, let)
-    # NaN has no text, and no number is as good as an absent one.
-    return replace(done, problems=[*done.problems, *faults(raw, dtype)]) if dtype.is_float() else done
+    # What has no text is not as good as absent.
+    return replace(done, problems=[*done.problems, *textless(raw, dtype)])
 
 
 def _binary(raw: pl.Expr, target: Target, let: Let) -> Converted | str:
@@ -131,12 +133,11 @@ def _checked(text: pl.Expr, valid: pl.Expr, code: str) -> Converted:
 
 def parse_number(text: pl.Expr, numerals: Numerals) -> pl.Expr:
     """A text as Float64; null where it is none. `1,234.50` only where the thousands mark is declared."""
-    number = number_digits(text.str.strip_chars(), numerals).cast(pl.Float64, strict=False)
-    return pl.when(number.is_finite()).then(number)
+    return number_digits(text.str.strip_chars(), numerals).map_batches(_doubles, return_dtype=pl.Float64)
 
 
 def too_large(text: pl.Expr, numerals: Numerals) -> pl.Expr:
-    """Where a text is an integer beyond 2^53, of which `parse_number` may give another."""
+    """Where a text is a number beyond 2^53, of which `parse_number` may give another."""
     digits = number_digits(text.str.strip_chars(), numerals)
     return digits.map_batches(_beyond, return_dtype=pl.Boolean).fill_null(value=False)
 
@@ -162,8 +163,7 @@ def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
     if dtype == pl.String:
         raw = let(raw.str.strip_chars())
         digits = let(number_digits(raw, target.numerals))
-        number = digits.cast(pl.Float64, strict=False)
-        value = let(pl.when(number.is_finite()).then(number))
+        value = let(digits.map_batches(_doubles, return_dtype=pl.Float64))
         problems = [
             ("integer_too_large", digits.map_batches(_beyond, return_dtype=pl.Boolean)),
             ("not_a_number", (raw != "") & value.is_null()),
@@ -180,15 +180,38 @@ def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conve
     return Converted(value, pl.Float64(), problems)
 
 
+def _doubles(digits: pl.Series) -> pl.Series:
+    """Texts as doubles; null for what is none, and for numbers too large or too small for one: infinite there, or 0."""
+    numbers = digits.cast(pl.Float64, strict=False)
+    wrong = numbers.is_infinite() | numbers.is_nan()
+    wrong |= (numbers == 0) & digits.str.contains("^[+-]?[0.]*[1-9]")
+    return numbers.set(wrong, None) if wrong.any() else numbers
+
+
 def _beyond(digits: pl.Series) -> pl.Series:
-    """Whether a text is an integer beyond 2^53. A double can't tell 2^53 + 1 from 2^53: the digits are looked at."""
+    """Whether a text is a number beyond 2^53 that a double changes: any that has all its digits, and one with an
+    exponent unless it is written back as the same. A double can't tell 2^53 + 1 from 2^53: the digits are looked at.
+    """
     long = digits.str.len_bytes() >= len(str(api.SAFE_INTEGER))
     if not long.any():
         return long
-    whole = digits.str.extract(r"^([+-]?[0-9]+)(?:\.0*)?$", 1)
+    whole = digits.str.extract(r"^([+-]?[0-9]+)(?:\.[0-9]*)?$", 1)
     # What has too many digits for Int128 is beyond as well.
-    number = whole.cast(pl.Int128, strict=False)
-    return whole.is_not_null() & ~number.is_between(-api.SAFE_INTEGER, api.SAFE_INTEGER).fill_null(value=False)
+    number = whole.cast(pl.Int128, strict=False).abs()
+    beyond = whole.is_not_null() & ~(number <= api.SAFE_INTEGER).fill_null(value=False)
+    beyond |= (number == api.SAFE_INTEGER) & digits.str.contains(r"\.0*[1-9]")
+    for at in (long & whole.is_null() & digits.str.contains("[eE]")).fill_null(value=False).arg_true():
+        beyond[at] = _changes(digits[at])
+    return beyond
+
+
+def _changes(digits: str) -> bool:
+    """Whether a number's double is beyond 2^53 and, written back, another."""
+    try:
+        number = float(digits)
+    except ValueError:
+        return False
+    return api.SAFE_INTEGER <= abs(number) < math.inf and Decimal(digits) != Decimal(repr(number))
 
 
 def _integer(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
@@ -222,18 +245,22 @@ def _boolean(raw: pl.Expr, dtype: pl.DataType, let: Let) -> Converted | str:
 
 
 def _time(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
+    beyond = beyond_calendar(raw, dtype)
+    if beyond is not None:
+        raw = let(pl.when(~beyond).then(raw))
     times = _times(raw, dtype, target, let)
     if isinstance(times, str):
         return times
+    far = [] if beyond is None else [("time_out_of_range", beyond)]
     given = _filled(raw) if dtype == pl.String else raw.is_not_null()
     if target.kind == "date":
         # The calendar day as it is written: a day needs no zone, and none may shift it.
         text = let(times.local.dt.strftime("%Y-%m-%d"))
-        return Converted(text, pl.String(), [("not_a_time", given & text.is_null()), _far(times.local)])
+        return Converted(text, pl.String(), [("not_a_time", given & text.is_null()), _far(times.local), *far])
     time = let(times.time)
     unplaced = times.local.is_not_null() & time.is_null()
     no_zone = "time_without_zone" if target.zone.name is None else "ambiguous_time"
-    problems = [("not_a_time", given & times.local.is_null()), (no_zone, unplaced), _far(time)]
+    problems = [("not_a_time", given & times.local.is_null()), (no_zone, unplaced), _far(time), *far]
     return Converted(time, UTC, problems)
 
 
@@ -245,7 +272,8 @@ def _times(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Times 
     epoch = target.format if target.format in ("epoch_s", "epoch_ms") else None
     zone = target.zone
     if dtype == pl.String and not epoch:
-        return from_format(raw, target.format, zone, let) if target.format else from_iso(raw, zone, let)
+        day = target.kind == "date"
+        return from_format(raw, target.format, zone, let, day=day) if target.format else from_iso(raw, zone, let)
     if epoch and (dtype == pl.String or dtype.is_numeric()):
         number = parse_number(raw, target.numerals) if dtype == pl.String else raw.cast(pl.Float64)
         return Times.of_utc(let(from_epoch(number, epoch)), zone)
@@ -277,7 +305,7 @@ def _compact(series: pl.Series) -> pl.Series:
 
 def _compact_one(text: str) -> str:
     try:
-        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object, parse_int=_small)
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object, parse_int=_small, parse_float=_fraction)
         compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         compact.encode()
     except _JsonProblem as problem:
@@ -307,6 +335,15 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _small(digits: str) -> int:
     number = int(digits)
     if abs(number) > api.SAFE_INTEGER:
+        raise _JsonProblem("integer_too_large")
+    return number
+
+
+def _fraction(digits: str) -> float:
+    number = float(digits)
+    if number == 0 and any(digit in "123456789" for digit in digits.lower().partition("e")[0]):
+        raise _JsonProblem("not_json_value")
+    if _changes(digits):
         raise _JsonProblem("integer_too_large")
     return number
 

@@ -261,7 +261,7 @@ def _identity(leaves: Leaves, event: Event, at: Path, hashed: list[str]) -> pl.E
             texts.append((name, as_text(*found)))
             if not flat(found[1]):
                 # A NaN in a plain column leaves no trace, and ids that are so stay so.
-                leaves.finite(path, *found, name)
+                leaves.writable(path, *found, name)
     row = leaves.layers.let(canonical(texts))
     return leaves.layers.let(row.map_batches(sha256_digits, return_dtype=pl.String))
 

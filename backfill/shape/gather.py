@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backfill.errors import ExportError
 from backfill.records import Chunk
 from backfill.shape.columns import Columns
 from backfill.shape.group import GROUP, INCOMPLETE, KEY, fields_of, key_text, parts_of
@@ -63,6 +64,9 @@ def _sort_out(
     writers: dict[int, Any] = {}
     try:
         for chunk in chunks:
+            if chunk.unread:
+                # Any group may have rows in what can't be read: none is known to be whole.
+                raise ExportError(chunk.unread.why, hint=f"{chunk.unread.hint}; its groups are gathered from all files")
             frame = chunk.frame.with_columns(key_text(columns, keys).alias(KEY))
             if chunk.unreadable:
                 empty = frame.clear().with_columns(NO_GROUPS)

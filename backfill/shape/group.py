@@ -90,7 +90,7 @@ def adjacent(chunks: Iterable[Chunk], columns: Columns, keys: list[str]) -> Iter
         frame = chunk.frame.with_columns(key, pl.lit(False).alias(INCOMPLETE))
         empty = frame.clear().with_columns(pl.Series(GROUP, [], dtype=pl.UInt32))
         if not frame.height:
-            yield Chunk(empty, chunk.unreadable)
+            yield Chunk(empty, chunk.unreadable, chunk.unread)
             continue
         if waiting and _goes_on(waiting[0][KEY][0], frame):
             # A group of many chunks: put together once, when it ends.

@@ -15,7 +15,7 @@ from backfill.shape.columns import Columns
 from backfill.shape.convert import Numerals, Target, convert, parse_number, too_large
 from backfill.shape.layers import Layers
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
-from backfill.shape.texts import Let, as_text, flat, json_object, json_pieces, not_finite
+from backfill.shape.texts import Let, as_text, flat, json_object, json_pieces, textless
 from backfill.shape.times import Zone
 
 __all__ = ["Check", "Leaf", "Leaves"]
@@ -171,18 +171,17 @@ class Leaves:
             raw, dtype = self._column(path, part.name)
             text = as_text(raw, dtype)
             parts.append(pl.when(text != "").then(text))
-            self.finite(path, raw, dtype, part.name)
+            self.writable(path, raw, dtype, part.name)
         return pl.concat_str(parts), ", ".join(parsed.columns)
 
-    def finite(self, path: Path, raw: pl.Expr, dtype: pl.DataType, column: str) -> None:
+    def writable(self, path: Path, raw: pl.Expr, dtype: pl.DataType, column: str) -> None:
         """Check that a value can be written as text: NaN, alone or in a list or struct, has none."""
-        wrong = not_finite(raw, dtype)
-        if wrong is not None:
-            shown = raw.cast(pl.String) if flat(dtype) else as_text(raw, dtype)
-            self._check(path, "not_a_number", wrong, shown, column, "reject")
+        shown = raw.cast(pl.String) if dtype.is_float() else as_text(raw, dtype)
+        for code, wrong in textless(raw, dtype):
+            self._check(path, code, wrong, shown, column, "reject")
 
     def _nested_text(self, path: Path, raw: pl.Expr, dtype: pl.DataType, column: str) -> tuple[pl.Expr, pl.DataType]:
-        self.finite(path, raw, dtype, column)
+        self.writable(path, raw, dtype, column)
         return self.layers.let(as_text(raw, dtype)), pl.String()
 
     def _raw(self, path: Path, value: Value, *, wants_number: bool) -> tuple[pl.Expr, pl.DataType, str]:

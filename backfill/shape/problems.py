@@ -26,7 +26,7 @@ PROBLEMS: dict[str, Advice] = {
     # values
     "not_a_number": Advice("not a number", "mend the cell; for 1.234,50 declare source.numbers {decimal, thousands}"),
     "not_an_integer": Advice("not a whole number", "mend the cell, or use type: number"),
-    "integer_too_large": Advice("an integer beyond 2^53", "send it as a text (type: string): JSON would change it"),
+    "integer_too_large": Advice("a number beyond 2^53", "send it as a text (type: string): JSON would change it"),
     "number_out_of_range": Advice("a number out of range", "mend the cell"),
     "not_a_boolean": Advice("neither true nor false", "mend the cell, or use map to say which texts are true"),
     "not_a_time": Advice("not a time", 'mend the cell, or declare its format:, such as "%d.%m.%Y %H:%M"'),

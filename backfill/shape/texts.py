@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from backfill import api
-from backfill.canonical import RFC3339, as_text, decoded, flat, instance, nested_json, number_text
+from backfill.canonical import RFC3339, as_text, beyond_calendar, decoded, flat, instance, nested_json, number_text
 
 __all__ = [
     "RFC3339",
     "Let",
     "as_json",
     "as_text",
+    "beyond_calendar",
     "decoded",
     "faults",
     "flat",
@@ -27,8 +28,8 @@ __all__ = [
     "json_object",
     "json_pieces",
     "key_text",
-    "not_finite",
     "number_text",
+    "textless",
 ]
 
 Let = Callable[[pl.Expr], pl.Expr]
@@ -75,14 +76,15 @@ def _escaped(texts: pl.Series) -> pl.Series:
 
 def faults(value: pl.Expr, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
     """What JSON can't hold of a value, nested ones too, as (problem code, where it applies) pairs."""
-    pairs = [("not_a_number", _not_finite), ("integer_too_large", _too_large)]
+    large = _anywhere(value, dtype, _too_large)
+    return textless(value, dtype) + ([] if large is None else [("integer_too_large", large)])
+
+
+def textless(value: pl.Expr, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
+    """What has no text of a value, nested ones too: NaN, infinity, times beyond the calendar. As `faults` has it."""
+    pairs = [("not_a_number", _not_finite), ("time_out_of_range", beyond_calendar)]
     found = [(code, _anywhere(value, dtype, leaf)) for code, leaf in pairs]
     return [(code, bad) for code, bad in found if bad is not None]
-
-
-def not_finite(value: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
-    """Where a value, or anything in a nested one, is NaN or infinite; None where its type has no such thing."""
-    return _anywhere(value, dtype, _not_finite)
 
 
 def _not_finite(value: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:

@@ -74,7 +74,8 @@ def localize(local: pl.Expr, zone: Zone) -> pl.Expr:
     exact = _utc(local, zone.name, choice)
     if zone.ambiguous == "reject":
         return exact
-    # No change skips over three hours, so that three hours before or after it the offset is the one wanted.
+    # But for the days that countries left out to cross the date line, which are rejected, no change skips over three
+    # hours, so that three hours before or after it the offset is the one wanted.
     away = pl.duration(hours=-3 if zone.ambiguous == "earliest" else 3)
     return exact.fill_null(_utc(local + away, zone.name, choice) - away)
 
@@ -93,7 +94,7 @@ def from_iso(text: pl.Expr, zone: Zone, let: Let) -> Times:
 def _iso(texts: pl.Series, zone: Zone) -> pl.Series:
     """Structs of time (UTC) and local (naive). Most files have one format: it is tried on all of a chunk first."""
     # What is not in the first format is looked at again, with its zone.
-    local = _parsed(texts, LOCAL_FORMATS[0])
+    local = _as_written(_parsed(texts, LOCAL_FORMATS[0]), texts)
     frame = pl.DataFrame({"local": local, "time": _localized(local, zone)})
     rest = (local.is_null() & texts.is_not_null() & (texts != "")).fill_null(value=False)
     if rest.any():
@@ -118,7 +119,7 @@ def _iso_rest(texts: pl.Series, zone: Zone) -> pl.DataFrame:
     marks = pl.select(pl.when(text.str.len_bytes() > DATE_LENGTH).then(text.str.extract(ZONE, 1))).to_series()
     # Compared without case: a mark is cut off by its length.
     body = pl.select(text.str.head(text.str.len_chars() - marks.str.len_chars().fill_null(0))).to_series()
-    local = _first_format(body.str.strip_chars_end())
+    local = _as_written(_first_format(body.str.strip_chars_end()), text)
     frame = pl.DataFrame({"local": local, "mark": marks.rename("mark")})
     hours, minutes = (pl.col("mark").str.extract(OFFSET, i).cast(pl.Int32).fill_null(0) for i in (2, 3))
     sign = pl.when(pl.col("mark").str.starts_with("-")).then(-1).otherwise(1)
@@ -142,9 +143,21 @@ def _parsed(texts: pl.Series, form: str) -> pl.Series:
     return texts.str.strptime(NAIVE, form, strict=False, cache=False)
 
 
-def from_format(text: pl.Expr, form: str, zone: Zone, let: Let) -> Times:
-    """The times in texts of a declared strptime format."""
-    text = text.str.strip_chars()
+def _as_written(local: pl.Series, texts: pl.Series) -> pl.Series:
+    """Null for what chrono reads otherwise than it is written: the year 24 for 2024, and the second 60, which it takes
+    for the next minute's first.
+    """
+    odd = ((local.dt.year() < 1000) | texts.str.contains(":60", literal=True)) & local.is_not_null()
+    if not odd.any():
+        return local
+    years = local.dt.strftime("%Y")
+    fine = [year in text and ":60" not in text for year, text in zip(years.filter(odd), texts.filter(odd), strict=True)]
+    return local.scatter(odd.arg_true().filter(~pl.Series(fine)), None)
+
+
+def from_format(text: pl.Expr, form: str, zone: Zone, let: Let, *, day: bool = False) -> Times:
+    """The times in texts of a declared strptime format; of their `day` alone, as it is written."""
+    text = let(text.str.strip_chars())
     plain = form.replace("%%", "")
     if any(directive in plain for directive in ("%z", "%:z", "%#z", "%+")):
         # %#z is %z that takes Z and a bare hour too.
