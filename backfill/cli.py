@@ -34,6 +34,9 @@ STORE = click.option("--store", help="The store's id [REDO_STORE_ID].")
 BASE_URL = click.option("--base-url", help="The API, or a sandbox [REDO_BASE_URL].")
 SANDBOX = click.option("--sandbox", is_flag=True, help="Start the sandbox inside the run and send there.")
 REHEARSED = click.option("--sandbox", is_flag=True, help="What `run --sandbox` did, instead of real runs.")
+NEW_IDS = click.option(
+    "--new-ids", is_flag=True, help="Events that a changed mapping gives other ids are wanted in the store once more."
+)
 FILES = click.option(
     "--files", multiple=True, help="Read this instead of source.files: a mended rejected.csv. May be repeated."
 )
@@ -60,6 +63,7 @@ def backfill(context: click.Context, *, debug: bool) -> None:
 @BASE_URL
 @STATE
 @FILES
+@NEW_IDS
 @REHEARSED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -81,6 +85,8 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
             _show(check_text(planned, found, settings))
         elif isinstance(observer, JsonLines):
             observer.emit("check", **check_data(planned, found, settings))
+    if found.moved:
+        raise found.moved
     if found.unread:
         raise unread_error(found.unread)
     return 3 if found.rejected else 0
@@ -117,6 +123,7 @@ def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
 @STATE
 @FILES
+@NEW_IDS
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:

@@ -107,13 +107,13 @@ class Window:
     """The limit of requests in flight: +1 in a clean window that used it up, x0.9 on a time-out or 5xx.
 
     A window is as many successes as the limit. A limit that nobody waited for is enough for rate x latency
-    (Little) and does not grow.
+    (Little) and does not grow. It is never over MOST, whatever `most` is.
     """
 
     def __init__(self, most: int = MOST) -> None:
         if most < 1:
             raise ValueError(f"a concurrency of {most}")
-        self.most = most
+        self.most = min(most, MOST)
         self._limit = float(min(START, most))
         self._successes = 0
         self._wanted = False

@@ -19,6 +19,7 @@ from backfill import mapping as mappings
 from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
+from backfill.moved import identity_of, moved
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.printable import plural
 from backfill.read import unread_error
@@ -92,6 +93,8 @@ def check(
             ledger = stack.enter_context(Ledger.read(settings.state, target))
         scratch = stack.enter_context(_scratch(state_folder(path, flags), planned, ask=False))
         found = survey(planned, ledger, now, scratch, watch=observer.checking)
+        if ledger is not None and _ids_matter(flags):
+            found.moved = moved(planned, found, ledger, now, scratch)
     observer.checked(planned, found, settings)
     return planned, found, settings
 
@@ -127,7 +130,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         stack.push(_ended(ledger, number))
         scratch = stack.enter_context(_scratch(settings.state, planned, ask=True))
-        going = _Going(settings, target, observer, world, started, ledger, planned, folder, number, scratch)
+        going = _Going(flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch)
         return going.on(stack)
 
 
@@ -135,6 +138,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
 class _Going:
     """A run that has begun: it ends with a summary, whatever comes."""
 
+    flags: Flags
     settings: Settings
     target: Target
     observer: Observer
@@ -176,7 +180,11 @@ class _Going:
             into=self.found,
         )
         self.folder.change(self.found.changed.values())
+        if _ids_matter(self.flags):
+            self.found.moved = moved(self.planned, self.found, self.ledger, self.started, self.scratch)
         self.observer.checked(self.planned, self.found, self.settings)
+        if self.found.moved:
+            raise self.found.moved
 
     def _send(self, stack: ExitStack) -> None:
         """Ask, and send what the survey found ready."""
@@ -203,6 +211,10 @@ class _Going:
                     f"{delivery.total:,} events would be sent, and nobody agreed",
                     hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
                 )
+        if not self.flags.files:
+            # Before the first request, so that no kill comes between.
+            self.ledger.set_identity(self.planned.mapping.path.name, identity_of(self.planned))
+        if delivery.total:
             self.delivered = self._deliver(delivery, stack)
         check_balance(self.found, self.delivered, delivery.total)
 
@@ -258,9 +270,10 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
     accepted = plural(events["accepted"], "event") + " accepted"
     if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
+        first = "Mend that, then run" if status in (2, 77, 78) else "Run"
         return f"Stopped: {summary['stopped_by']}", (
-            f"{plural(events['pending'], 'event')} left. "
-            "Run the same command again: what was delivered is not sent twice."
+            f"{first} the same command again: what was delivered is not sent twice. "
+            f"{plural(events['pending'], 'event')} left."
         )
     parts, todo = [accepted], []
     if summary["unread"]:
@@ -283,6 +296,11 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(f"{events['pending']:,} left out by --limit")
         todo.append("Look at your store; when all is well, run again without --limit.")
     return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
+
+
+def _ids_matter(flags: Flags) -> bool:
+    """Whether other ids than those of the last run are a mistake. Of a mended rejected.csv nothing was delivered."""
+    return not flags.new_ids and not flags.files
 
 
 def _ended(ledger: Ledger, number: int) -> Callable[..., None]:

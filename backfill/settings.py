@@ -35,6 +35,7 @@ class Flags:
     sandbox: bool = False
     yes: bool = False
     retry_rejected: bool = False
+    new_ids: bool = False
     state: Path | None = None
     files: tuple[str, ...] = ()
 

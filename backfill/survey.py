@@ -87,7 +87,8 @@ class Tally:
 @dataclass
 class Survey:
     """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
-    changed ones, by their number in it: uniqueId, file, row, eventName.
+    changed ones, by their number in it: uniqueId, file, row, eventName. `moved` says that delivered events would get
+    other ids.
     """
 
     rows: Tally = field(default_factory=Tally)
@@ -100,6 +101,7 @@ class Survey:
     changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
     late: list[LateProblem] = field(default_factory=list)
     unread: list[UnreadFile] = field(default_factory=list)
+    moved: MappingError | None = None
 
     def events(self) -> dict[str, int]:
         """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +

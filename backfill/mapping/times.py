@@ -15,6 +15,11 @@ EPOCHS = ("epoch_s", "epoch_ms")
 _DIRECTIVE = re.compile(r"%([-_0]?[YCymbBhdeaAwuUWGgVjDxFvHkIlPpMSfRTXrZzcstn%]|\.[369]?f|[369]f|:?z|#z|\+)")
 _YEARS = frozenset("YyGgCDxFvcs+")
 _NO_TIME = ("%%", "%t", "%n")
+# What chrono takes, and reads as something else than who writes it means: "%S.%f" takes 5.25 for 5 s and 25 ns.
+_MISREAD = {
+    "%f": ("%f reads nanoseconds, not the digits after a point", 'write "%S%.f", or "%3f", "%6f" without a point'),
+    "%Z": ("%Z passes over a zone's name", "for one zone write its name here and give timezone:; %z reads offsets"),
+}
 
 # Names that a system may have, and that Polars does not know.
 _NO_ZONES = ("localtime", "posixrules", "Factory")
@@ -51,6 +56,8 @@ def bad_format(text: str) -> tuple[str, str, int] | None:
         if match is None:
             directive = text[at : at + 2]
             return f'"{directive}" is no directive of a time format', 'as in "%Y-%m-%d %H:%M:%S"', at
+        if match.group() in _MISREAD:
+            return *_MISREAD[match.group()], at
         if match.group() not in _NO_TIME:
             found.append(match.group())
         at = text.find("%", match.end())

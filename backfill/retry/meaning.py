@@ -94,14 +94,21 @@ def _of_answer(answer: Answer, events: int, bulk: bool, wall_now: float, redact:
 
 
 def _of_acceptance(answer: Answer, events: int, bulk: bool, redact: str) -> Verdict:
-    # Today's reference gives a 202 no body; for one event there was never one to read.
-    if not bulk or not answer.body.strip():
+    if "x-amzn-waf-action" in answer.headers:
+        # AWS WAF's challenge to a client that may be a bot is a 202 without a body, and the API never saw the request:
+        # https://docs.aws.amazon.com/waf/latest/APIReference/API_ChallengeAction.html
+        return Verdict(Kind.UNEXPECTED, "202 from a firewall, which wants a browser (x-amzn-waf-action)", status=202)
+    # Today's reference gives a 202 no body; the status' own words are what Express sends in its place.
+    if answer.body.strip() in (b"", b"Accepted"):
         return Verdict(Kind.ACCEPTED, "202")
     if answer.cut:
         return Verdict(Kind.RETRY, "202 with an answer of more than 64 KiB", status=202)
+    content = loaded(answer.body)
+    if not bulk and content is not None and not (isinstance(content, dict) and "events" in content):
+        return Verdict(Kind.ACCEPTED, "202")  # the call for one event never had results to tell
     results = item_results(answer.body, events, redact)
     if results is None:
-        return Verdict(Kind.RETRY, "202 with an answer that does not say which events were accepted")
+        return Verdict(Kind.RETRY, "202 with an answer that does not say which events were accepted", status=202)
     if any(results):
         return Verdict(Kind.RESULTS, "202", results=results)
     return Verdict(Kind.ACCEPTED, "202")

@@ -248,15 +248,17 @@ class Sender:
             self._turns.places.state.failed(now, sent_at)
         if found.kind in (Kind.UNEXPECTED, Kind.NOT_FOUND):
             self._unforeseen(found)
+        # The store was there before: these events are left for the next run, and are not retried in this one.
+        left = None if found.kind is Kind.NOT_FOUND else 0.0
         life.closed_in_a_row = life.closed_in_a_row + 1 if found.closed else 0
         life.cut_off += found.kind is Kind.CUT_OFF
         after = found.after or 0.0
         if probe:
             # The outage's, not the event's: it goes back to the gate, uncounted.
             self._turns.breaker.probed(now, alive=False, after=after)
-            return None, 0.0
-        if not self._turns.pay(now):
-            return None, 0.0
+            return None, left
+        if left is None or not self._turns.pay(now):
+            return None, left
         life.failures += 1
         if life.failures < retry.ATTEMPTS:
             return None, max(after, retry.backoff(life.failures - 1, self._random))

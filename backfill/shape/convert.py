@@ -305,7 +305,9 @@ def _compact(series: pl.Series) -> pl.Series:
 
 def _compact_one(text: str) -> str:
     try:
-        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object, parse_int=_small, parse_float=_fraction)
+        value = json.loads(
+            text, parse_constant=_refuse, object_pairs_hook=_object, parse_int=_small, parse_float=_fraction
+        )
         compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         compact.encode()
     except _JsonProblem as problem:

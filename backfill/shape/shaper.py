@@ -42,6 +42,8 @@ EVENT, NAME, ID, TIME, HEAD, TAIL = ":event", ":name", ":id", ":time", ":head", 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 SHOWN = 200
 MAX_FAILURES = 100
+# Polars panics over what its calendar does not have, such as the year of PostgreSQL's infinity.
+SQL_FAILS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Shaper:
         """
         try:
             return self._shape(rows)
-        except pl.exceptions.PolarsError as error:
+        except SQL_FAILS as error:
             if not self.has_sql:
                 raise
             return self._shape_around(rows, error, Failures())
@@ -150,7 +152,7 @@ class Shaper:
         for half in halves:
             try:
                 shaped.append(self._shape(half))
-            except pl.exceptions.PolarsError as again:
+            except SQL_FAILS as again:
                 shaped.append(self._shape_around(half, again, failures))
         return Shaped(
             rows,

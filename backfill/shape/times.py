@@ -156,17 +156,22 @@ def _as_written(local: pl.Series, texts: pl.Series) -> pl.Series:
 
 
 def from_format(text: pl.Expr, form: str, zone: Zone, let: Let, *, day: bool = False) -> Times:
-    """The times in texts of a declared strptime format; of their `day` alone, as it is written."""
+    """The times in texts of a declared strptime format; with `day` only their days, as they are written."""
     text = let(text.str.strip_chars())
     plain = form.replace("%%", "")
-    if any(directive in plain for directive in ("%z", "%:z", "%#z", "%+")):
-        # %#z is %z that takes Z and a bare hour too.
-        loose = form.replace("%:z", "%#z").replace("%z", "%#z")
-        return Times.of_utc(let(text.str.to_datetime(loose, strict=False, time_unit="us")), zone)
-    if any(directive in plain for directive in CLOCKS):
-        local = let(text.str.to_datetime(form, strict=False, time_unit="us"))
+    zoned = any(directive in plain for directive in ("%z", "%:z", "%#z", "%+"))
+    # %#z is %z that takes Z and a bare hour too.
+    form = form.replace("%:z", "%#z").replace("%z", "%#z") if zoned else form
+    day = day and "%s" not in plain
+    if day or not (zoned or any(directive in plain for directive in CLOCKS)):
+        read, dtype = text.str.to_date(form, strict=False).cast(NAIVE), NAIVE
     else:
-        local = let(text.str.to_date(form, strict=False).cast(NAIVE))
+        read, dtype = text.str.to_datetime(form, strict=False, time_unit="us"), UTC if zoned else NAIVE
+    local = let(pl.map_batches([read, text], lambda both: _as_written(*both), return_dtype=dtype))
+    if day:
+        return Times(local.dt.replace_time_zone("UTC"), local)
+    if zoned:
+        return Times.of_utc(local, zone)
     if "%s" in plain:
         return Times.of_utc(local.dt.replace_time_zone("UTC"), zone)
     return Times(localize(local, zone), local)
@@ -176,6 +181,8 @@ def from_epoch(number: pl.Expr, unit: str) -> pl.Expr:
     """Seconds (`epoch_s`) or milliseconds (`epoch_ms`) since 1970, as Float64, in UTC. Beyond year 9999:
     null.
     """
-    micros = (number * (1e6 if unit == "epoch_s" else 1e3)).round()
-    safe = pl.when(micros.abs() < 253402300800e6).then(micros).cast(pl.Int64, strict=False)
-    return safe.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    scale = 1_000_000 if unit == "epoch_s" else 1_000
+    # Apart, as a double has fewer digits than far years have microseconds.
+    whole = pl.when(number.abs() < 253402300800e6 / scale).then(number.floor())
+    micros = whole.cast(pl.Int64) * scale + ((number - whole) * scale).round().cast(pl.Int64)
+    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

@@ -1,0 +1,108 @@
+"""What a changed mapping would do to the ids of events that were delivered.
+
+The ledger keeps, by the mapping file's name, what of it ids hang on. Where that is another now, the export is read
+once more as the mapping was: an event that is delivered under its old id and new under the one it would get now would
+be sent again, and the store would count it twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from pydantic import ValidationError
+
+from backfill.errors import ExportError, MappingError, MappingProblem
+from backfill.index import State
+from backfill.ledger import Ledger
+from backfill.mapping import Customer, Event, Mapping, Source, Value
+from backfill.printable import plural
+from backfill.read import open_export
+from backfill.shape import compile_shaper
+from backfill.survey import Plan, Survey, survey
+
+__all__ = ["identity_of", "moved"]
+
+
+def identity_of(planned: Plan) -> dict[str, Any]:
+    """What of a mapping its uniqueIds hang on, as JSON data.
+
+    "*" is written out as the columns that it stands for: one more in the export changes all ids too.
+    """
+    source, events = planned.mapping.source, []
+    for event in planned.mapping.events:
+        one = event.uniqueId.model_dump(mode="json")
+        if one.get("hash") == "*":
+            one["hash"] = sorted(planned.export.schema)
+        events.append({"uniqueId": one, "where": event.where})
+    return {"source": source.model_dump(mode="json", include={"csv", "where", "group_by"}), "events": events}
+
+
+def moved(
+    planned: Plan, found: Survey, ledger: Ledger, now: datetime, scratch: Path | None = None
+) -> MappingError | None:
+    """What is wrong if delivered events of this export would get other ids than they were delivered under.
+
+    `found` is what the survey found with the mapping as it is.
+    """
+    before, after = ledger.identity(planned.mapping.path.name), identity_of(planned)
+    if before is None or before == after or ledger.is_empty():
+        return None
+    old_ids = [one["uniqueId"] for one in before["events"]]
+    new_ids = [one["uniqueId"] for one in after["events"]]
+    number = next((i for i, (old, new) in enumerate(zip(old_ids, new_ids, strict=False)) if old != new), 0)
+    was = _words(old_ids[number])
+    try:
+        old = _plan(planned, before, now)
+    except (MappingError, ExportError, ValidationError):
+        what = (
+            f"events that this mapping delivered may be sent again under other ids, and be counted twice: "
+            f"their uniqueId was {was}, and the export has no such columns now, so that nobody can tell how many"
+        )
+    else:
+        count = _moved(found, survey(old, ledger, now, scratch))
+        if not count:
+            return None
+        what = (
+            f"{plural(count, 'event')} that this mapping delivered would be sent again under other ids, and be "
+            f"counted twice: their uniqueId was {was}"
+        )
+    line, column = planned.mapping.position(("events", number, "uniqueId"))
+    hint = "put back what ids hang on (uniqueId, csv, group_by); or, if the store is to have them once more, --new-ids"
+    return MappingError(str(planned.mapping.path), [MappingProblem(line, column, what, hint)])
+
+
+def _moved(found: Survey, as_it_was: Survey) -> int:
+    """How many events of one row are known under their old ids, not under their new ones, and would be sent."""
+    known = (State.DELIVERED, State.CHANGED)
+    was, now, again = _by_row(as_it_was, *known), _by_row(found, *known), _by_row(found, State.NEW)
+    rows = was.join(again, on="place", suffix="_again").join(now, on="place", how="left", suffix="_now")
+    lost = pl.col("count").cast(pl.Int64) - pl.col("count_now").fill_null(0)
+    return int(rows.select(pl.min_horizontal(lost, "count_again").clip(0).sum()).item())
+
+
+def _by_row(found: Survey, *states: State) -> pl.DataFrame:
+    """How many events of each row are in these states: `place`, `count`."""
+    places = found.index.places[np.isin(found.index.states, states)]
+    return pl.DataFrame({"place": places}).group_by("place").agg(pl.len().alias("count"))
+
+
+def _plan(planned: Plan, before: dict[str, Any], now: datetime) -> Plan:
+    """The mapping as it was, as far as ids hang on it; what the events say else is of no account."""
+    new = planned.mapping.source
+    source = Source.model_validate({**new.model_dump(), **before["source"]})
+    plain = {"eventName": Value(const="-"), "eventTimestamp": Value(const="2000-01-01T00:00:00Z")}
+    customer = Customer(id=Value(const="-"))
+    events = [Event.model_validate({**plain, "customer": customer, **one}) for one in before["events"]]
+    mapping = Mapping(path=planned.mapping.path, source=source, events=events)
+    export = planned.export if source.csv == new.csv else open_export(source, mapping.path.parent)
+    return Plan(mapping, export, compile_shaper(mapping, export.schema, now))
+
+
+def _words(unique_id: dict[str, Any]) -> str:
+    if "template" in unique_id:
+        return f'"{unique_id["template"]}"'
+    return f"a hash of {', '.join(unique_id['hash'])}"

@@ -1,0 +1,101 @@
+"""A mapping that changed so that delivered events would get other ids stops, and says how many they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.end_to_end.support import STORE
+
+OTHER_IDS = {
+    "another template": {"event": {"uniqueId": "o:{order_id}"}},
+    "a hash": {"event": {"uniqueId": {"hash": ["order_id", "at"]}}},
+    "twins": {"event": {"uniqueId": {"hash": ["note"], "occurrence": True}}},
+}
+SAME_IDS = {
+    "another value": {"event": {"data": {"Note": "{note}!"}}},
+    "another name": {"event": {"eventName": "Ordered"}},
+    "another filter": {"source": {"where": "order_id <> '3'"}},
+    "a filter of the event": {"event": {"where": "order_id <> '3'"}},
+    "one event more": {
+        "events": [
+            {
+                "eventName": name,
+                "uniqueId": unique_id,
+                "eventTimestamp": "{at}",
+                "customer": {"email": "{email}"},
+            }
+            for name, unique_id in (("Order Placed", "order:{order_id}"), ("Signed Up", "up:{order_id}"))
+        ]
+    },
+}
+
+
+@pytest.fixture
+def delivered(shop, box):
+    shop.orders(20)
+    shop.mapping()
+    shop.deliver("--limit", "12", "--rate", "1000")
+    return box.ids(STORE)
+
+
+@pytest.mark.parametrize("what", OTHER_IDS)
+def test_other_ids_stop_the_run(shop, box, delivered, what):
+    shop.mapping(**OTHER_IDS[what])
+    done = shop.do("check", "orders.yaml", "--store", STORE, status=78)
+    assert "12 events that this mapping delivered" in done.err
+    run = shop.deliver(status=78)
+    assert "next: Mend that" in run.done.out
+    assert "orders.yaml:6:13: 12 events" in run.done.err
+    assert 'was "order:{order_id}"' in run.done.err
+    assert "--new-ids" in run.done.err
+    assert run.events == {"total": 20, "pending": 20}
+    assert run.summary["requests"] == 0
+    assert box.ids(STORE) == delivered
+
+
+def test_as_told(shop, box, delivered):
+    shop.mapping(event={"uniqueId": "o:{order_id}"})
+    assert shop.deliver("--new-ids").events == {"total": 20, "accepted": 20}
+    # That is how it is from now on: it is asked once, and the way back would be the next change.
+    assert shop.deliver().events == {"total": 20, "already_delivered": 20}
+    shop.mapping()
+    assert "8 events that" in shop.deliver(status=78).done.err
+    assert len(box.ids(STORE)) == 32
+
+
+@pytest.mark.parametrize("what", SAME_IDS)
+def test_the_same_ids_do_not(shop, delivered, what):
+    shop.mapping(**SAME_IDS[what])
+    events = shop.deliver().events
+    assert events.get("already_delivered", 0) + events.get("changed", 0) >= 11
+    shop.do("check", "orders.yaml", "--store", STORE)
+
+
+def test_a_null_value_that_ids_have(shop, delivered):
+    """The row is rejected now, and not sent under another id."""
+    shop.mapping(source={"csv": {"null_values": ["3"]}})
+    assert shop.deliver(status=3).events == {"total": 20, "invalid": 1, "accepted": 8, "already_delivered": 11}
+
+
+def test_a_column_that_is_no_more(shop, box, delivered):
+    text = (shop.folder / "orders.csv").read_text()
+    shop.write("orders.csv", text.replace("order_id,", "number,", 1))
+    shop.mapping(event={"uniqueId": "order:{number}"})
+    run = shop.deliver(status=78)
+    assert "nobody can tell how many" in run.done.err
+    assert shop.deliver("--new-ids").events == {"total": 20, "accepted": 8, "already_delivered": 12}
+
+
+def test_another_column_in_the_export_changes_a_hash_over_all(shop, box):
+    shop.orders(5)
+    shop.mapping(event={"uniqueId": {"hash": "*"}})
+    shop.deliver()
+    lines = (shop.folder / "orders.csv").read_text().splitlines()
+    shop.write("orders.csv", "\n".join([lines[0] + ",gift", *(line + ",no" for line in lines[1:])]) + "\n")
+    assert "5 events that this mapping delivered" in shop.deliver(status=78).done.err
+    assert len(box.ids(STORE)) == 5
+
+
+def test_a_second_mapping_of_the_store_has_ids_of_its_own(shop, delivered):
+    shop.mapping("loyalty.yaml", event={"eventName": "Points Earned", "uniqueId": "points:{order_id}"})
+    assert shop.deliver(mapping="loyalty.yaml").events == {"total": 20, "accepted": 20}
