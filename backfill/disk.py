@@ -28,9 +28,14 @@ class Disk:
 
     def create(self, path: Path, *, instead: bool = False) -> IO[str]:
         """A new file whose lines are in the system's hands once they are written; `instead` of one that is there."""
-        how = os.O_TRUNC if instead else os.O_EXCL
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | how, 0o600)
-        return os.fdopen(handle, "w", encoding="utf-8", newline="", errors="backslashreplace", buffering=1)
+        how = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if instead else os.O_EXCL)
+
+        def opener(name: str, _flags: int) -> int:
+            return os.open(name, how, 0o600)
+
+        return open(
+            path, "w", encoding="utf-8", newline="", errors="backslashreplace", buffering=1, opener=opener
+        )
 
     def write(self, file: IO[str], text: str) -> None:
         """Append to a file that was created here."""

@@ -94,7 +94,9 @@ def _check_event(leaves: Leaves, event: Event, name: Leaf, time: Leaf, identity:
     timeless = time.value.is_null() & ~_failed(leaves, "eventTimestamp")
     leaves.check("missing_time", "eventTimestamp", timeless, no_text)
     leaves.check("time_in_future", "eventTimestamp", time.value > pl.lit(leaves.latest), as_text(time.value, UTC))
-    unidentified = identity.is_null() & ~_failed(leaves, "uniqueId")
+    # Blanks identify nothing either.
+    nothing = identity.is_null() | (identity.str.strip_chars() == "")
+    unidentified = nothing & ~_failed(leaves, "uniqueId")
     leaves.check("missing_id", "uniqueId", unidentified, no_text)
     if not isinstance(event.uniqueId, HashId):
         leaves.check("id_too_long", "uniqueId", identity.str.len_chars() > api.UNIQUE_ID_CHARACTERS, identity)
