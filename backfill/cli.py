@@ -212,7 +212,7 @@ def sandbox(*, host: str, port: int, database: Path | None, faults: str, rate: f
     try:
         chosen = Faults.parse(faults)
     except FaultsError as error:
-        raise UsageError(f"--faults: {error}") from error
+        raise UsageError(f"--faults: {error}", hint="such as latency=80±40,503=1%,reset=2%") from error
     options = Options(host=host, port=port, database=database, faults=chosen, rate=rate or None, bulk_body=bulk_body)
 
     def started(base_url: str) -> None:
@@ -230,7 +230,7 @@ def sandbox(*, host: str, port: int, database: Path | None, faults: str, rate: f
     try:
         anyio.run(until_stopped)
     except* (ListenError, StoreError) as errors:
-        raise UsageError(str(errors.exceptions[0])) from None
+        raise UsageError(str(errors.exceptions[0]), hint="choose another --port, --host or --database") from None
     return 0
 
 

@@ -20,6 +20,7 @@ SANDBOX_URL = "http://localhost/sandbox"
 SANDBOX_STORE = "sandbox"
 DEFAULT_RATE = 95.0
 DEFAULT_CONCURRENCY = 64
+_LEAVE_OUT = "leave it out, and the default is taken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,9 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
         DEFAULT_CONCURRENCY,
     )  # fmt: skip
     if concurrency < 1:
-        raise SettingsError(f"concurrency {concurrency:g}: at least 1 request must be in flight")
+        raise SettingsError(f"concurrency {concurrency:g}: at least 1 request must be in flight", hint=_LEAVE_OUT)
     if flags.limit is not None and flags.limit < 1:
-        raise SettingsError(f"--limit {flags.limit}: at least 1 event must be sent")
+        raise SettingsError(f"--limit {flags.limit}: at least 1 event must be sent", hint=_LEAVE_OUT)
     warnings = []
     if rate > api.REQUESTS_PER_SECOND:
         warnings.append(
@@ -123,10 +124,10 @@ def _number(name: str, flag: float | None, variable: str | None, declared: float
         try:
             value = float(variable)
         except ValueError as error:
-            raise SettingsError(f"BACKFILL_{name.upper()}: {variable!r} is not a number") from error
+            raise SettingsError(f"BACKFILL_{name.upper()}: {variable!r} is not a number", hint=_LEAVE_OUT) from error
     value = next(found for found in (value, declared, default) if found is not None)
     if not 0 < value < 1e6:
-        raise SettingsError(f"{name} {value:g}: must be more than 0")
+        raise SettingsError(f"{name} {value:g}: must be more than 0", hint=_LEAVE_OUT)
     return value
 
 
@@ -138,7 +139,10 @@ def _secret(environment: MappingOf[str, str]) -> str:
             return Path(file).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise SettingsError(f"REDO_API_SECRET_FILE: can't read {file}: {reason}") from None
+            raise SettingsError(
+                f"REDO_API_SECRET_FILE: can't read {file}: {reason}",
+                hint="give the path of a file that holds the secret and that you may read",
+            ) from None
     raise SettingsError(
         "there is no secret",
         hint="set REDO_API_SECRET (a key with the scope customer_events_write) or REDO_API_SECRET_FILE",

@@ -36,11 +36,13 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
 
-__all__ = ["REUSED", "make_transport"]
+__all__ = ["FRESH", "REUSED", "make_transport"]
 
 # In a request's extensions: True when its connection had served before and ended before an answer began. The
 # server closed it between two requests (RFC 9112, 9.3.1), which says nothing about this one.
 REUSED = "reused_connection"
+# Put there by who sends: True takes a connection that has not served before.
+FRESH = "fresh_connection"
 
 CONNECTIONS = 64
 CONNECT_SECONDS = 5.0
@@ -79,11 +81,12 @@ def _ssl_context() -> ssl.SSLContext:
 
 
 class _Attempt:
-    """What the connector tells of one request."""
+    """What the connector is told of one request, and tells of it."""
 
-    __slots__ = ("reused",)
+    __slots__ = ("fresh", "reused")
 
-    def __init__(self) -> None:
+    def __init__(self, *, fresh: bool) -> None:
+        self.fresh = fresh
         self.reused = False
 
 
@@ -103,11 +106,16 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
     ) -> Connection:
+        attempt = _attempt.get()
         connection = await super().connect(req, traces, timeout)
+        while attempt.fresh and connection.protocol in self._served:
+            # A server that has closed one idle connection will have closed the others.
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
         protocol = connection.protocol
         if protocol is not None:
             if protocol in self._served:
-                _attempt.get().reused = True
+                attempt.reused = True
             else:
                 self._served.add(protocol)
         return connection
@@ -148,7 +156,7 @@ class _Transport(httpx.AsyncBaseTransport):
         session = self._open()
         url, proxy = self._route(request.url)
         content = await request.aread()
-        attempt = _Attempt()
+        attempt = _Attempt(fresh=bool(request.extensions.get(FRESH)))
         _attempt.set(attempt)
         upload = aiohttp.UploadTracker() if len(content) > WATCHED_BYTES else None
         try:

@@ -8,9 +8,14 @@ holds no secret, and of customers nothing else; only the API's words could quote
 
 The only part that knows the database. Three rules keep it whole:
 
-- One writing connection, ever: the folder's lock sees to it. SQLite before 3.51.3 can corrupt a WAL database
-  when two connections write or checkpoint at the same moment (https://sqlite.org/wal.html#walresetbug).
-  Readers open it read-only, and such a connection can't checkpoint.
+- One connection writes and makes checkpoints, and it alone: the folder's lock sees to it, also when the lock's
+  file is removed under a run (`verify`, before each commit and before the log is folded in at the end). Before
+  3.51.3 SQLite can corrupt a WAL database when one connection makes a checkpoint at the moment in which another
+  commits and begins the log anew (https://sqlite.org/wal.html#walresetbug); Python 3.11 links 3.40.1. Within one
+  connection the two can't meet. Readers, also the look that `open_to_write` takes first, never write: SQLite
+  opens the file read-only for them, so they can't even take the lock that folding the log in at a close needs;
+  the PRAGMA that would reset a folded log from there too is denied to them. What they may do is rebuild the
+  log's index after a kill, under locks that hold off the writer.
 - Nobody but SQLite opens `ledger.db`: closing any other descriptor of a file drops every POSIX lock that this
   process has on it (https://sqlite.org/howtocorrupt.html, 2.2).
 - A commit is in the operating system's hands when `record` returns, so a kill -9 loses nothing. WAL with

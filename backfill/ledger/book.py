@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from backfill.disk import Disk
-from backfill.errors import BugError
+from backfill.errors import BugError, StorageError
 from backfill.ledger import file
 from backfill.ledger.entries import Entry, RunInfo, RunRecord, Target, Totals
 from backfill.ledger.lock import Lock, holder
@@ -130,9 +130,10 @@ class Ledger:
             try:
                 if self._connection is not None:
                     if self._lock is not None:
-                        # Commits are safe in the log, whatever stands in the way now (a reader, a full disk):
-                        # the next opening goes on with it.
-                        with contextlib.suppress(sqlite3.Error):
+                        # Commits are safe in the log, whatever stands in the way now (a reader, a full disk, a
+                        # second run because the lock's file was removed): the next opening goes on with it.
+                        with contextlib.suppress(sqlite3.Error, StorageError):
+                            self._lock.verify()
                             self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_AT_CLOSE}")
                             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                     self._connection.close()

@@ -43,7 +43,9 @@ class Target:
             port = parts.port
         except ValueError as error:
             # Without the URL itself: it may hold a password.
-            raise SettingsError(f"the base URL can't be read: {error}") from None
+            raise SettingsError(
+                f"the base URL can't be read: {error}", hint="it looks like https://api.example.com/v2.2"
+            ) from None
         host = (parts.hostname or "").lower()
         if ":" in host:
             host = f"[{host}]"

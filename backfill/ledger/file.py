@@ -94,16 +94,13 @@ def open_to_write(path: Path, disk: Disk) -> sqlite3.Connection:
         # Looked at read-only first: whatever is refused here stays as it was, its -wal too.
         with contextlib.closing(_connect(path, "mode=ro")) as look:
             version = _version(look, path)
-            # A clean end leaves the log empty. What a killed run left is as good, but an older copy of the
-            # ledger put under a newer log is torn without any error: see it before sending. (0.1 s for 1 M
-            # events.)
-            if _size(_wal(path)):
-                check(look, path)
-            else:
-                # SQLite reads the missing rest of a last page as zeros.
-                (page,) = look.execute("PRAGMA page_size").fetchone()
-                if _size(path) % page:
-                    raise torn("opening the ledger", path, "its end is cut off")
+            # SQLite reads the missing rest of a last page as zeros.
+            (page,) = look.execute("PRAGMA page_size").fetchone()
+            if _size(path) % page and not _size(_wal(path)):
+                raise torn("opening the ledger", path, "its end is cut off")
+            # Pages that were overwritten, or an older copy put under a newer log, are no error until a look-up meets
+            # them: see it before sending. (0.1 s for 1 M events.)
+            check(look, path)
         connection = _connect(path, "mode=rw")
         if version < len(_SCHEMA):
             try:
@@ -115,7 +112,7 @@ def open_to_write(path: Path, disk: Disk) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection | None:
-    """A connection that can neither write nor checkpoint, or None when there is no ledger."""
+    """A connection that can neither write nor checkpoint (see `_connect`), or None when there is no ledger."""
     with told("reading the ledger", path):
         if not _is_there(path):
             return None
@@ -255,10 +252,16 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
             connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB
         else:
             connection.execute("PRAGMA query_only = 1")
+            connection.set_authorizer(_no_checkpoint)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _no_checkpoint(action: int, what: str | None, *_more: str | None) -> int:
+    """Whether a reader may do this: read-only as it is, SQLite would still let it reset a log that is folded in."""
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA and what == "wal_checkpoint" else sqlite3.SQLITE_OK
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:

@@ -69,7 +69,9 @@ def read(path: pathlib.Path) -> Draft:
         with path.open("rb") as file:
             raw = file.read(BYTES + 1)
     except OSError as error:
-        raise SettingsError(f"can't read the mapping {path}: {error.strerror or error}") from error
+        near = suggest(path.name, [one.name for one in path.parent.glob("*.y*ml")])
+        hint = near or "`backfill check MAPPING` takes the path of a YAML file; see README.md for a first one"
+        raise SettingsError(f"can't read the mapping {path}: {error.strerror or error}", hint=hint) from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -305,7 +305,7 @@ def _check_settings(csv: CsvSettings) -> None:
     for key in ("separator", "quote"):
         value = getattr(csv, key)
         if value and (len(value) != 1 or ord(value) > 127):
-            raise SettingsError(f"source.csv.{key}: {value!r} is not one ASCII character")
+            raise SettingsError(f"source.csv.{key}: {value!r} is not one ASCII character", hint="such as ;")
     if csv.encoding:
         try:
             codecs.lookup(csv.encoding)

@@ -43,6 +43,7 @@ COMPRESSED = (".gz", ".zst", ".zstd")
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 # How Hive and Spark name the folder of rows that have no value.
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+SEE_TO = "see to its place, its permissions and the connection to it, then run again"
 REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 
 
@@ -113,7 +114,7 @@ def fingerprint(file: ExportFile) -> Fingerprint:
         stat = (file.copy.path() if file.copy else Path(file.uri)).stat()
     except OSError as error:
         doing = "opened" if file.remote else "read"
-        raise ExportError(f"{file.name}: can't be {doing}: {error.strerror or error}") from error
+        raise ExportError(f"{file.name}: can't be {doing}: {error.strerror or error}", hint=SEE_TO) from error
     return Fingerprint(stat.st_size, stat.st_mtime_ns, str(stat.st_ino))
 
 
@@ -146,13 +147,13 @@ def open_bytes(file: ExportFile) -> BinaryIO:
         raw = _open(file)
     except (OSError, ValueError) as error:  # ValueError: pyarrow on a URL that it can't take
         reason = getattr(error, "strerror", None) or error
-        raise ExportError(f"{file.name}: can't be opened: {reason}") from error
+        raise ExportError(f"{file.name}: can't be opened: {reason}", hint=SEE_TO) from error
     try:
         magic = raw.read(4)
         raw.seek(0)
     except OSError as error:
         raw.close()
-        raise ExportError(f"{file.name}: can't be read: {error.strerror or error}") from error
+        raise ExportError(f"{file.name}: can't be read: {error.strerror or error}", hint=SEE_TO) from error
     if magic[:2] == GZIP or magic == ZSTD:
         from pyarrow import CompressedInputStream
 
@@ -234,12 +235,12 @@ def _expand_remote(entry: str) -> list[tuple[str, str]]:
     try:
         listing = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
     except OSError as error:
-        raise ExportError(f"{entry}: can't be listed: {error}") from error
+        raise ExportError(f"{entry}: can't be listed: {error}", hint=SEE_TO) from error
     pattern = re.compile(glob_pattern(entry if glob.has_magic(entry) else entry + "**"))
     names = sorted(f"{scheme}://{info.path}" for info in listing if info.is_file)
     names = [name for name in names if pattern.fullmatch(name) and _suffix(name) in SUFFIXES]
     if not names:
-        raise ExportError(f"{entry}: no file matches")
+        raise ExportError(f"{entry}: no file matches", hint="look at the pattern of source.files, and into the bucket")
     return [(name, name) for name in names]
 
 

@@ -224,7 +224,10 @@ def _blocks(file: ExportFile) -> Iterator[tuple[bytes, int]]:
                 if not data:
                     return
                 if len(rest) > MAX_LINE_BYTES:
-                    raise ExportError(f"{file.name}:{line}: a line longer than {MAX_LINE_BYTES // 1_000_000} MB")
+                    raise ExportError(
+                        f"{file.name}:{line}: a line longer than {MAX_LINE_BYTES // 1_000_000} MB",
+                        hint="NDJSON has an object a line; export it again so",
+                    )
     except (OSError, EOFError, zlib.error) as error:
         raise ExportError(f"{file.name}: can't be read: {error}", hint="fetch it again") from error
 

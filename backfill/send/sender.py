@@ -23,8 +23,6 @@ from backfill.send.wire import Wire
 __all__ = ["Sender"]
 
 DEADLINE_SECONDS = 60.0
-# A reused connection that was just closed says nothing about the request; three in a row do.
-MOST_RECONNECTS = 3
 # Above it, a proxy in front of the API may cut a body off without a word; below it nobody does.
 LARGE_BODY_BYTES = 65_536
 UNEXPECTED_IN_A_ROW = 2
@@ -43,7 +41,7 @@ class _Life:
     sent: int = 0
     failures: int = 0
     rate_limited: int = 0
-    reconnects: int = 0
+    fresh: bool = False
     closed_in_a_row: int = 0
     cut_off: int = 0
     accepted_before: int = 0
@@ -235,8 +233,9 @@ class Sender:
         if found.kind in _DEFINITE:
             return self._answered(life, found, now, probe=probe), None
         self._check_fatal(found)
-        if found.kind is Kind.RECONNECT and life.reconnects < MOST_RECONNECTS:
-            life.reconnects += 1
+        if found.kind is Kind.RECONNECT and not life.fresh:
+            # It says nothing about the request. From now on it goes over new connections, where a loss does.
+            life.fresh = True
             if probe:
                 self._turns.breaker.not_probed()
             return None, 0.0
@@ -307,7 +306,7 @@ class Sender:
         self._watch.sent(len(life.body), again=life.sent > 0)
         life.sent += 1
         began = self._clock.monotonic()
-        outcome = await self._wire.post(life.body)
+        outcome = await self._wire.post(life.body, fresh=life.fresh)
         if isinstance(outcome, Answer):
             self._watch.answered(outcome.status, self._clock.monotonic() - began)
         else:

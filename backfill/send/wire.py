@@ -9,6 +9,7 @@ import httpx
 
 from backfill.retry import Answer
 from backfill.send.target import Target
+from backfill.transport import FRESH
 
 __all__ = ["Wire"]
 
@@ -32,11 +33,11 @@ class Wire:
             (b"User-Agent", b"backfill"),
         ]
 
-    async def post(self, body: bytes) -> Answer | Exception:
-        """The answer, or what came in its place."""
+    async def post(self, body: bytes, *, fresh: bool = False) -> Answer | Exception:
+        """The answer, or what came in its place. `fresh`: over a connection that has not served before."""
         try:
             with anyio.move_on_after(self._deadline):
-                return await self._exchange(body)
+                return await self._exchange(body, fresh)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             return error
         return httpx.ReadTimeout(f"no whole answer within {self._deadline:g} s")
@@ -44,12 +45,13 @@ class Wire:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def _exchange(self, body: bytes) -> Answer:
+    async def _exchange(self, body: bytes, fresh: bool) -> Answer:
         # With a stream of our own httpx adds no headers: 1 us instead of 9. The URL is put back because httpx
         # copies it, and the transport knows it by identity.
         headers = httpx.Headers([*self._headers, (b"Content-Length", b"%d" % len(body))])
         request = httpx.Request("POST", self._url, headers=headers, stream=httpx.ByteStream(body))
         request.url = self._url
+        request.extensions[FRESH] = fresh
         response = await self._transport.handle_async_request(request)
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)  # an async transport's promise

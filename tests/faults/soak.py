@@ -62,7 +62,7 @@ def resident(process: subprocess.Popen[str]) -> float:
 def counted(database: Path, what: str) -> int:
     """A count of the sandbox's events."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as connection:
-        return int(connection.execute(f"SELECT {what} FROM events").fetchone()[0])
+        return int(connection.execute(f"SELECT {what} FROM events").fetchone()[0] or 0)
 
 
 def soak(folder: Path, events: int, kills: int, seed: int, faults: str) -> Soak:

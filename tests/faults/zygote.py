@@ -1,7 +1,8 @@
 """Runs of backfill in processes that start in a few milliseconds: forked off one that has imported everything.
 
-Each line of stdin orders a run; when it has ended, a line of stdout says how. A run is the real one, in a process of
-its own that a real signal 9 can end; only what it takes from outside (its World) has points at which that happens.
+Each line of stdin orders a run (or a command, by its words); when it has ended, a line of stdout says how. A run is the
+real one, in a process of its own that a real signal 9 can end; only what it takes from outside (its World) has points
+at which that happens.
 """
 
 from __future__ import annotations
@@ -128,6 +129,8 @@ def _play(order: dict[str, Any]) -> int:
     os.environ.update(order["env"])
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{name}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    if "words" in order:
+        return cli.guarded(lambda: cli.backfill.main(order["words"], standalone_mode=False), debug=False)
     reached = _reached(order)
     world = World(
         transport=lambda connections: WatchedTransport(make_transport(connections=connections), reached),
