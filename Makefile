@@ -9,7 +9,7 @@ RUNTIME := .venv/.runtime-installed
 DEV := .venv/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench soak lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make check   the quick ones, while you work'
 	@echo 'make format  put the code into its form'
 	@echo 'make bench   measure'
+	@echo 'make soak    import a million events through bad weather, killed ten times'
 	@echo 'make lock    lock the newest releases that pyproject.toml allows'
 	@echo 'make clean   delete what the other targets made'
 
@@ -43,13 +44,13 @@ test: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m 'not slow'
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m 'not slow'
 
 format: $(DEV)
 	$(BIN)/ruff check --fix-only --quiet .
@@ -57,6 +58,9 @@ format: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m tests.bench
+
+soak: $(DEV)
+	$(BIN)/python -m tests.faults.soak
 
 lock:
 	@PYTHON='$(PYTHON)' sh .ci/lock
