@@ -324,12 +324,14 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> int:
         return _failed(InterruptedRun("interrupted", signal=signal.SIGINT, hint="run the same command again"), debug)
     except BackfillError as error:
         return _failed(error, debug)
-    except Exception as error:  # noqa: BLE001 (the last place: no traceback reaches a user unasked)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 (the last place: no traceback reaches a user unasked, Rust's panics too)
         return _failed(_bug(error), debug, error)
 
 
-def _bug(error: Exception) -> BugError:
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+def _bug(error: BaseException) -> BugError:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     # Without the error's own words: they could hold a customer's data.
     return BugError(
@@ -338,7 +340,7 @@ def _bug(error: Exception) -> BugError:
     )
 
 
-def _failed(error: BackfillError, debug: bool, cause: Exception | None = None) -> int:
+def _failed(error: BackfillError, debug: bool, cause: BaseException | None = None) -> int:
     if debug:
         import traceback
 

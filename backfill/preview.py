@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from backfill import api, mapping
+from backfill.printable import printable_json
 from backfill.records import ROW
 from backfill.survey import events_of, plan
 
@@ -34,10 +35,14 @@ def preview(path: Path, count: int, *, row: int | None = None, curl: bool = Fals
                 events = events.filter(pl.col(ROW) == row)
             for body in events_of(events.head(left)).bodies:
                 store = planned.mapping.delivery.store or "$REDO_STORE_ID"
-                yield (_curl(body, store) if curl else json.dumps(json.loads(body), indent=2, ensure_ascii=False))
+                yield _curl(body, store) if curl else _indented(body)
                 left -= 1
             if not left:
                 return
+
+
+def _indented(body: bytes) -> str:
+    return printable_json(json.dumps(json.loads(body), indent=2, ensure_ascii=False))
 
 
 def _curl(body: bytes, store: str) -> str:
@@ -46,6 +51,6 @@ def _curl(body: bytes, store: str) -> str:
         [
             f'curl -sS -X POST "{url}" \\',
             '  -H "Authorization: Bearer $REDO_API_SECRET" -H "Content-Type: application/json" \\',
-            f"  -d {shlex.quote(body.decode())}",
+            f"  -d {shlex.quote(printable_json(body.decode()))}",
         ]
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
-__all__ = ["plural", "printable"]
+__all__ = ["plural", "printable", "printable_json"]
 
 # Controls, format characters (bidirectional marks make a line read otherwise than it is), surrogates, private use.
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -16,6 +17,14 @@ def printable(text: str) -> str:
         letter
         if letter in "\n\t" or unicodedata.category(letter) not in HIDDEN
         else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in text
+    )
+
+
+def printable_json(text: str) -> str:
+    """JSON that means the same, with JSON's own escape for every character that is not seen; line breaks excepted."""
+    return "".join(
+        letter if letter == "\n" or unicodedata.category(letter) not in HIDDEN else json.dumps(letter)[1:-1]
         for letter in text
     )
 

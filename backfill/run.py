@@ -32,6 +32,7 @@ from backfill.world import World
 __all__ = ["Observer", "Result", "check", "describe", "run"]
 
 SANDBOX_DATABASE = "events.db"
+GATHER = "gather-"
 
 
 class Observer:
@@ -344,7 +345,10 @@ def _scratch(state: Path, planned: Plan, *, ask: bool) -> Iterator[Path | None]:
     base = state if ask else None
     if base is not None:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="gather-", dir=base))
+        # What a killed run left there: this run holds the lock, so that nobody uses it.
+        for left in base.glob(f"{GATHER}*"):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=GATHER, dir=base))
     try:
         yield folder
     finally:

@@ -268,7 +268,7 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     """Reads all of it; raises StorageError for one that is torn."""
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise torn("checking the ledger", path, str(verdict))
+        raise torn("checking the ledger", path, str(verdict).removeprefix("*** in database main ***\n"))
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

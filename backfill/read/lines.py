@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from backfill.read.dialect import Dialect
 
 __all__ = ["Feed", "line_end", "open_quote", "undecodable_at"]
 
 NEWLINE = 10
+LINE_ENDS = re.compile(rb"\r\n?|\n")
 
 
 class Feed:
@@ -62,21 +65,16 @@ def undecodable_at(text: bytes | memoryview) -> int:
 
 def open_quote(data: bytes, line: int, dialect: Dialect) -> int:
     """The line in which the quote opens that is still open at the end of `data`, as the csv module reads
-    it.
+    it; 0 when none is.
     """
-    text = data.decode("utf-8", "replace")
-    inside, start, opened, i = False, True, line, 0
-    while i < len(text):
-        letter = text[i]
-        if inside:
-            if letter == dialect.quote:
-                if text[i + 1 : i + 2] == dialect.quote:
-                    i += 1
-                else:
-                    inside = False
-        elif letter == dialect.quote and start:
-            inside, opened = True, line
-        start = not inside and letter in (dialect.separator, "\n", "\r")
-        line += letter == "\n"
-        i += 1
-    return opened
+    quote, opens_after = dialect.quote.encode(), (dialect.separator.encode(), b"\n", b"\r", b"")
+    opened, inside, at = 0, False, data.find(quote) if quote else -1
+    while at >= 0:
+        if not inside and data[max(at - 1, 0) : at] in opens_after:
+            opened, inside = at, True
+        elif inside and data[at + 1 : at + 2] == quote:
+            at += 1
+        else:
+            inside = False
+        at = data.find(quote, at + 1)
+    return line + len(LINE_ENDS.findall(data, 0, opened)) if inside else 0

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from backfill.canonical import instance
@@ -22,8 +23,12 @@ __all__ = ["BadLine", "BatchRows", "ndjson_batches", "ndjson_schema"]
 BLOCK_BYTES = 4_000_000
 MAX_LINE_BYTES = 16_000_000
 MAX_TEXT = 500
+# Polars' time grows with the cube of the depth: 100 levels take it 0.1 s, 900 minutes.
+MAX_DEPTH = 64
+STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 # Polars reads a lone surrogate as NUL.
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+OPENING, CLOSING = np.frombuffer(b"[{", np.uint8), np.frombuffer(b"]}", np.uint8)
 
 Schema = dict[str, pl.DataType]
 
@@ -79,7 +84,8 @@ class _Readable:
 def _readable(block: bytes, first: int, schema: Schema | None) -> _Readable:
     lines = [(number, line) for number, line in enumerate(block.split(b"\n"), first) if line.strip()]
     # Asked for no columns, Polars takes anything for a row.
-    frame = None if SURROGATE.search(block) or schema == {} else _parse(block, schema)
+    doubtful = SURROGATE.search(block) or schema == {} or any(_deep(line) for _, line in lines)
+    frame = None if doubtful else _parse(block, schema)
     if frame is not None and frame.height == len(lines):
         return _Readable([frame], lines, [])
     # Python's parser says what is wrong with a line, and Polars then has the last word on what is left.
@@ -88,14 +94,14 @@ def _readable(block: bytes, first: int, schema: Schema | None) -> _Readable:
     frames: list[pl.DataFrame] = []
     good: list[tuple[int, bytes]] = []
     at = 0
-    doubtful = [line for line in lines if not reasons[line[0]]]
-    for part, count in _frames([line for _, line in doubtful], schema):
+    objects = [line for line in lines if not reasons[line[0]]]
+    for part, count in _frames([line for _, line in objects], schema):
         if part is None:
-            number, line = doubtful[at]
+            number, line = objects[at]
             bad.append(_bad(number, line, "a JSON object that does not fit the other lines"))
         else:
             frames.append(part)
-            good += doubtful[at : at + count]
+            good += objects[at : at + count]
         at += count
     return _Readable(frames, good, bad)
 
@@ -192,6 +198,8 @@ def _bad(number: int, line: bytes, why: str) -> BadLine:
 
 def _reason(line: bytes) -> str:
     """Why this line is no JSON object that can be taken; empty when it can."""
+    if _deep(line):
+        return f"it is nested deeper than {MAX_DEPTH} levels"
     try:
         value = json.loads(line, parse_constant=_refuse)
         json.dumps(value, ensure_ascii=False).encode()
@@ -200,6 +208,15 @@ def _reason(line: bytes) -> str:
     except (ValueError, RecursionError) as error:
         return str(error)
     return "" if isinstance(value, dict) else f"it is a {type(value).__name__}"
+
+
+def _deep(line: bytes) -> bool:
+    """Whether the line is nested deeper than MAX_DEPTH."""
+    if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
+        return False
+    marks = np.frombuffer(STRING.sub(b"", line), np.uint8)
+    steps = np.isin(marks, OPENING).astype(np.int64) - np.isin(marks, CLOSING)
+    return int(steps.cumsum().max(initial=0)) > MAX_DEPTH
 
 
 def _refuse(name: str) -> None:

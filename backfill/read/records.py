@@ -80,9 +80,12 @@ def read_records(stream: BinaryIO, dialect: Dialect, name: str, block_bytes: int
             if len(buffer) >= block_bytes:
                 break
         if len(buffer) > MAX_RECORD_BYTES + block_bytes:
+            opened = open_quote(buffer, line, dialect)
             raise ExportError(
                 f"{name}:{line}: a record longer than {MAX_RECORD_BYTES // 1_000_000} MB begins here",
-                hint=f"see whether the quote opened at line {open_quote(buffer, line, dialect)} is ever closed",
+                hint=f"see whether the quote opened at line {opened} is ever closed"
+                if opened
+                else "an event holds 5 MB at most: see whether the lines end as they should, or shorten it",
             )
         while lines_to_skip and (end := line_end(buffer, complete=done)):
             buffer, line, lines_to_skip = buffer[end:], line + 1, lines_to_skip - 1
@@ -154,10 +157,19 @@ class _Block:
         return np.fromiter((self.data.startswith(mark, start) for start in starts), np.bool_, len(starts))
 
     def skip_header(self) -> bool:
-        """Step over the first record that is not blank or a comment; False when it is not complete."""
+        """Step over the first record that is not blank or a comment; False when it is not complete.
+
+        Raises ExportError when it can't be read: what the columns are called would be a guess, and ids hang on it.
+        """
         self._moved = True
         while self._moved:
             for _ in self._slow(1, widths=False):
+                if self.bad:
+                    why = " ".join(self.bad[0].detail.split())
+                    raise ExportError(
+                        f"{self.name}:{self.bad[0].line}: the header can't be read: {why}",
+                        hint="mend it, or declare source.csv.encoding, or source.csv.columns and skip_lines",
+                    )
                 return True
         return False
 

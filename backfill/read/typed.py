@@ -23,7 +23,14 @@ __all__ = ["read_batches", "schema_of"]
 
 T = TypeVar("T")
 
+# A frame has as many rows as this, or bytes: rows of long texts would fill the memory.
 BATCH_ROWS = 20_000
+BATCH_BYTES = 16_000_000
+# Parquet is decoded by so many rows at a time: what they will take is not known before, as a dictionary holds a text
+# once that stands in every row.
+DECODED_ROWS = 1_000
+# As in CSV and NDJSON: an event holds 5 MB at most.
+MAX_ROW_BYTES = 16_000_000
 DECIMAL_DIGITS = 38
 # Pages are read through a buffer of this size, so that a row group of gigabytes needs no more memory than a
 # small one.
@@ -75,25 +82,40 @@ def _frames(file: ExportFile) -> Iterator[pl.DataFrame]:
     if file.format == "excel":
         yield from _guard(file, lambda: _excel(file)).iter_slices(BATCH_ROWS)
         return
-    batches = _batches(file)
-    while True:
-        frame = _guard(file, lambda: _next_frame(batches))
-        if frame is None:
-            return
-        yield from frame.iter_slices(BATCH_ROWS)
+    frames = map(pl.DataFrame, _sized(_batches(file)))
+    while (frame := _guard(file, lambda: next(frames, None))) is not None:
+        yield frame
 
 
-def _next_frame(batches: Iterator[Any]) -> pl.DataFrame | None:
-    batch = next(batches, None)
-    if batch is None:
-        return None
-    # Offsets that lie and texts that are no UTF-8 would be read by Polars as they are.
-    batch.validate(full=True)
-    return _frame(batch)
+def _sized(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same rows as tables of at most BATCH_ROWS and, where more than one row is in them, about BATCH_BYTES."""
+    import pyarrow as pa
+
+    held: list[Any] = []
+    rows = size = 0
+    for part in _parts(batches):
+        if held and (rows + part.num_rows > BATCH_ROWS or size + part.nbytes > BATCH_BYTES):
+            yield pa.concat_tables(held)
+            held, rows, size = [], 0, 0
+        held.append(part)
+        rows, size = rows + part.num_rows, size + part.nbytes
+    if held:
+        yield pa.concat_tables(held)
 
 
-def _frame(data: Any) -> pl.DataFrame:
-    """A record batch as a frame, in types that Polars knows."""
+def _parts(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same rows in plain types, in small tables."""
+    for batch in batches:
+        # Offsets that lie and texts that are no UTF-8 would be read by Polars as they are.
+        batch.validate(full=True)
+        for start in range(0, batch.num_rows, DECODED_ROWS):
+            plain = _plain(batch.slice(start, DECODED_ROWS))
+            step = max(1, plain.num_rows * BATCH_BYTES // max(plain.nbytes, 1))
+            yield from (plain.slice(at, step) for at in range(0, plain.num_rows, step))
+
+
+def _plain(data: Any) -> Any:
+    """A batch or table as a table in types that Polars knows."""
     import pyarrow as pa
 
     kinds = [(kind, _known(kind)) for kind in data.schema.types]
@@ -101,7 +123,7 @@ def _frame(data: Any) -> pl.DataFrame:
         column if known == kind else column.cast(known)
         for column, (kind, known) in zip(data.columns, kinds, strict=True)
     ]
-    return pl.DataFrame(pa.table(columns, names=data.schema.names))
+    return pa.table(columns, names=data.schema.names)
 
 
 def _known(kind: Any) -> Any:
@@ -145,7 +167,7 @@ def _arrow_schema(file: ExportFile) -> dict[str, pl.DataType]:
                 raise ExportError(
                     f'{file.name}: "{name}" can\'t be read: {error}', hint="export it as text, or with fewer digits"
                 ) from error
-        return dict(_frame(schema.empty_table()).schema)
+        return dict(pl.DataFrame(_plain(schema.empty_table())).schema)
 
 
 def _batches(file: ExportFile) -> Iterator[Any]:
@@ -157,11 +179,23 @@ def _batches(file: ExportFile) -> Iterator[Any]:
             )
             return
         rows = 0
-        for batch in reader.iter_batches(batch_size=BATCH_ROWS):
+        for batch in reader.iter_batches(batch_size=_decoded_rows(file, reader.metadata)):
             rows += batch.num_rows
             yield batch
         if rows < reader.metadata.num_rows:
             raise ValueError(f"it has {rows} rows and says it has {reader.metadata.num_rows}")
+
+
+def _decoded_rows(file: ExportFile, metadata: Any) -> int:
+    """How many rows of a Parquet file to decode at a time. Raises ExportError when a single one is too many."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    row = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    if row > MAX_ROW_BYTES:
+        raise ExportError(
+            f"{file.name}: holds rows of {row // 1_000_000:,} MB, where {MAX_ROW_BYTES // 1_000_000} MB is the most",
+            hint="an event holds 5 MB at most: export it without the long texts",
+        )
+    return max(1, min(DECODED_ROWS, BATCH_BYTES // max(row, 1)))
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from backfill.printable import printable
+
 __all__ = ["render"]
 
 TEMPLATE = """<!doctype html>
@@ -14,7 +16,8 @@ TEMPLATE = """<!doctype html>
 <style>
 :root { color-scheme: light dark; --line: #8884; --bad: #b3261e; --good: #1b6e3c; }
 @media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --good: #7ddc9c; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+overflow-wrap: anywhere }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse; width: 100% } td, th { padding: .3rem .6rem; border-bottom: 1px solid var(--line);
 text-align: left; vertical-align: top } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
@@ -77,7 +80,12 @@ def render(summary: dict[str, Any], problems: list[dict[str, Any]], outcome: str
 
     from backfill.shape import advice
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    # Markup is escaped; and what would turn a line around, or hide in it, is written out.
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
+    )
     notices = [{**n, "title": advice(n["code"]).title, "fix": advice(n["code"]).fix} for n in summary["notices"]]
     return environment.from_string(TEMPLATE).render(
         s=summary,

@@ -20,6 +20,7 @@ __all__ = ["UTC", "Converted", "Numerals", "Target", "convert", "parse_number", 
 UTC = pl.Datetime("us", "UTC")
 TRUE = ("true", "yes", "y", "t", "1", "on")
 FALSE = ("false", "no", "n", "f", "0", "off")
+NOT_ZERO = r"^[+-]?[0.]*[1-9]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,9 @@ def _doubles(digits: pl.Series) -> pl.Series:
     """Texts as doubles; null for what is none, and for numbers too large or too small for one: infinite there, or 0."""
     numbers = digits.cast(pl.Float64, strict=False)
     wrong = numbers.is_infinite() | numbers.is_nan()
-    wrong |= (numbers == 0) & digits.str.contains("^[+-]?[0.]*[1-9]")
+    zero = numbers == 0
+    if digits.filter(zero).str.contains(NOT_ZERO).any():
+        wrong |= zero & digits.str.contains(NOT_ZERO)
     return numbers.set(wrong, None) if wrong.any() else numbers
 
 

@@ -29,6 +29,7 @@ OFFSET = r"^([+-])([0-9]{2}):?([0-9]{2})?$"
 DATE_LENGTH = 10
 # The directives that tell a time of day; without one, Polars reads a date only.
 CLOCKS = ("%H", "%I", "%T", "%R", "%c", "%X", "%s", "%k", "%l", "%r")
+YEAR_1000 = -30_610_224_000_000_000
 NAIVE, UTC = pl.Datetime("us"), pl.Datetime("us", "UTC")
 
 
@@ -147,7 +148,7 @@ def _as_written(local: pl.Series, texts: pl.Series) -> pl.Series:
     """Null for what chrono reads otherwise than it is written: the year 24 for 2024, and the second 60, which it takes
     for the next minute's first.
     """
-    odd = ((local.dt.year() < 1000) | texts.str.contains(":60", literal=True)) & local.is_not_null()
+    odd = ((local.to_physical() < YEAR_1000) | texts.str.contains(":60", literal=True)) & local.is_not_null()
     if not odd.any():
         return local
     years = local.dt.strftime("%Y")

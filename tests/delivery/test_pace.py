@@ -1,3 +1,5 @@
+"""The rate that all workers share, and how many requests are in flight."""
+
 from __future__ import annotations
 
 import asyncio
@@ -177,6 +179,15 @@ def test_the_window_grows_only_when_it_is_clean_and_used_up() -> None:
     for index in range(200):
         window.failed(2.0 + index, sent_at=2.0 + index)
     assert window.limit == 1
+
+
+def test_the_window_is_never_over_64() -> None:
+    """Whatever the user asks for."""
+    window = Window(512)
+    for _ in range(10_000):
+        window.wanted()
+        window.succeeded()
+    assert window.limit == 64
 
 
 def test_the_limit_is_kept_and_places_go_in_turn() -> None:

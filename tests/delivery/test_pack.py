@@ -1,3 +1,5 @@
+"""Events become requests: within the limits, in order, none twice, none left out."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""What an answer means, when to try again, and when to give up: pure decisions."""
+
 from __future__ import annotations
 
 import gzip
@@ -8,7 +10,7 @@ from email.utils import formatdate
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill import retry
@@ -178,6 +180,7 @@ def test_a_202_that_says_nothing_accepts_all(body: bytes) -> None:
         results(None, None, events={}),
         results(None, None, events=[1, 2]),
         results(None, None, events=[{"index": 0, "status": "queued"}] * 2),
+        results(None, None, events=[{"index": index, "status": "queued"} for index in (0, 1, 1)]),
         results(None, None, events=[{"index": 0, "status": "queued"}, {"index": 2, "status": "queued"}]),
         results(None, None, events=[{"index": 0, "status": "queued"}, {"index": -1, "status": "queued"}]),
         results(None, None, events=[{"index": 0, "status": "queued"}, {"index": True, "status": "queued"}]),
@@ -192,8 +195,111 @@ def test_a_202_that_does_not_add_up_is_unknown(body: bytes) -> None:
     assert found.seen
 
 
-def test_a_202_for_one_event_needs_no_body() -> None:
-    assert verdict(answer(202, b"queued!"), events=1, bulk=False).kind is Kind.ACCEPTED
+@pytest.mark.parametrize(
+    "body,kind",
+    [
+        (b"", Kind.ACCEPTED),
+        (b"Accepted", Kind.ACCEPTED),
+        (b"{}", Kind.ACCEPTED),
+        (b"null", Kind.ACCEPTED),
+        (b'{"eventId": "64e5a8a1af49a89df37e4ee7"}', Kind.ACCEPTED),
+        (results(None), Kind.ACCEPTED),
+        (results("no customer"), Kind.RESULTS),
+        (results(None, None), Kind.RETRY),
+        (results(None)[:-3], Kind.RETRY),
+        (b"queued!", Kind.RETRY),
+        (b"<html>Please sign in</html>", Kind.RETRY),
+        (b"\xff", Kind.RETRY),
+    ],
+)
+def test_a_202_for_one_event_needs_no_body_and_one_that_comes_has_to_be_json(body: bytes, kind: Kind) -> None:
+    assert verdict(answer(202, body), events=1, bulk=False).kind is kind
+
+
+def test_a_202_of_a_firewall_is_no_acceptance() -> None:
+    """AWS WAF challenges what may be a bot with a 202 that has no body: the API never saw the events."""
+    found = verdict(answer(202, x_amzn_waf_action="challenge"))
+    assert found.kind is Kind.UNEXPECTED
+    assert "firewall" in found.seen
+
+
+# ------------------------------------------------------------------------------- any answer that can be thought of
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 130) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+odd = st.sampled_from(["queued", "rejected", "accepted", "Queued", "0", "1", -1, True, None, 0, 1, 2, 3, 1.0, [], {}])
+items = st.fixed_dictionaries({}, optional={"index": odd, "status": odd, "error": json_values, "eventId": json_values})
+bodies = st.one_of(
+    st.binary(max_size=200),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    st.fixed_dictionaries(
+        {}, optional={"total": odd, "accepted": odd, "rejected": odd, "events": odd | st.lists(items | odd, max_size=4)}
+    ).map(lambda value: json.dumps(value).encode()),
+    # Right but for one thing, or for nothing.
+    st.builds(
+        lambda states, changes, cut: results(*states, **changes)[: None if cut is None else -cut],
+        st.lists(st.sampled_from([None, None, "no customer"]), min_size=1, max_size=4),
+        st.dictionaries(st.sampled_from(["total", "accepted", "rejected", "more"]), odd, max_size=1),
+        st.none() | st.integers(1, 20),
+    ),
+)
+header_names = ["content-type", "content-length", "content-encoding", "retry-after", "location", "date", "x-other"]
+answers = st.builds(
+    Answer,
+    st.sampled_from([202, 202, 202, *range(100, 600, 7), 200, 201, 204, 302, 400, 401, 403, 404, 413, 422, 429, 503])
+    | st.integers(0, 999),
+    st.dictionaries(st.sampled_from(header_names), st.binary(max_size=40), max_size=4).map(
+        lambda headers: httpx.Headers([(name.encode(), value) for name, value in headers.items()])
+    ),
+    bodies,
+    st.booleans(),
+)
+
+
+def told(body: bytes, events: int) -> list[bool] | None:
+    """Which events the older bulk body says are queued, read another way than the product does; None for unknown."""
+    try:
+        content = json.loads(body)
+        by_index = {item["index"]: item["status"] for item in content["events"]}
+        states = [by_index[index] for index in range(events)]
+        counts = [content[name] for name in ("total", "accepted", "rejected")]
+    except (ValueError, TypeError, KeyError):
+        return None
+    whole = len(content["events"]) == len(by_index) == events and {*map(type, [*by_index, *counts])} == {int}
+    right = {*states} <= {"queued", "rejected"}
+    right = right and counts == [events, states.count("queued"), states.count("rejected")]
+    return [state == "queued" for state in states] if whole and right else None
+
+
+@settings(max_examples=300)
+@given(answers, st.integers(1, 4), st.booleans())
+def test_only_a_definite_202_accepts_and_only_a_definite_no_refuses(answer: Answer, events: int, bulk: bool) -> None:
+    events = events if bulk else 1
+    found = verdict(answer, events=events, bulk=bulk)
+    text = answer.body.strip()
+    says_nothing = text in (b"", b"null", b"Accepted") or (not answer.cut and retry.words.loaded(text) == {})
+    each = None if answer.cut else told(answer.body, events)
+    if found.kind is Kind.ACCEPTED:
+        assert answer.status == 202
+        plain_json = not bulk and not answer.cut and retry.words.loaded(text) is not None and b'"events"' not in text
+        assert says_nothing or plain_json or (each is not None and all(each))
+    elif found.kind is Kind.RESULTS:
+        assert answer.status == 202
+        assert each is not None
+        assert [words is None for words in found.results] == each
+        assert not all(each)
+    elif answer.status == 202:
+        assert found.kind is Kind.RETRY
+        assert each is None
+        assert not says_nothing
+    assert (found.kind is Kind.REFUSED) == (answer.status in (400, 422) and events == 1)
+    assert (found.kind is Kind.TOO_LARGE) == (answer.status == 413)
+    assert (found.kind is Kind.SPLIT) == (answer.status in (400, 422) and events > 1)
+    for words in (found.seen, found.problem.title, found.problem.detail):
+        assert words == shown(words)
 
 
 def test_a_202_of_more_than_can_be_read_is_unknown() -> None:

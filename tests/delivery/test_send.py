@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import anyio
@@ -105,6 +106,39 @@ def test_a_202_that_can_not_be_read_is_unknown_and_the_same_bytes_go_again(body:
     assert deliver(api, request(3)).accepted == [0, 1, 2]
     assert len({sent.content for sent in api.got}) == 1
     assert len(api.got) == 2
+
+
+class Trickle(httpx.AsyncByteStream):
+    """So many bytes, one a second."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.count):
+            await anyio.sleep(1.0)
+            yield b" "
+
+
+def test_an_answer_that_trickles_a_byte_a_second_has_60_seconds() -> None:
+    api = Api()
+    answers = iter(
+        [*[lambda: httpx.Response(202, stream=Trickle(61))] * 2, lambda: httpx.Response(202, stream=Trickle(59))]
+    )
+
+    async def trickling(sent: httpx.Request) -> httpx.Response:
+        await api(sent)
+        return next(answers)()
+
+    async def main() -> None:
+        async with sender(trickling) as one:
+            assert (await one.deliver(request(1))).accepted == [0]
+            assert one.snapshot().no_answer == 2
+        assert api.times == pytest.approx([0.0, 60.125, 120.375], abs=0.01)
+        assert now() == pytest.approx(179.375, abs=0.01)
+        assert len({sent.content for sent in api.got}) == 1
+
+    simulate(main)
 
 
 # --------------------------------------------------------------------------------------------------------- refusal
@@ -209,13 +243,13 @@ def test_a_reused_connection_that_was_closed_is_resent_without_counting() -> Non
         sent.extensions["reused_connection"] = True
         raise httpx.RemoteProtocolError("closed", request=sent)
 
-    api = Api([closed, closed, closed, *[status(500)] * 4])
+    api = Api([closed, *[status(500)] * 4])
     assert deliver(api, request(1)).accepted == [0]
-    assert api.times[3] == pytest.approx(0.0, abs=0.01), "at once"
-    assert len(api.got) == 8
+    assert api.times[1] == pytest.approx(0.0, abs=0.01), "at once"
+    assert [sent.extensions["fresh_connection"] for sent in api.got] == [False] + [True] * 5
     api = Api(otherwise=closed)
     assert deliver(api, request(1)).pending == [0], "not for ever"
-    assert len(api.got) == 8
+    assert len(api.got) == 6
 
 
 def test_a_body_that_is_cut_off_is_halved() -> None:
@@ -346,16 +380,41 @@ def test_a_404_on_the_first_answer_is_a_wrong_store() -> None:
     assert STORE in caught.value.hint
 
 
-def test_a_later_404_is_an_answer_that_makes_no_sense() -> None:
+def test_a_later_404_is_not_retried_and_the_second_in_a_row_ends_the_run() -> None:
     async def main() -> None:
-        api = Api([status(202), status(404), status(202), status(404), status(404)])
-        async with sender(api) as one:
-            for _ in range(2):
-                assert (await one.deliver(request(2))).accepted == [0, 1]
+        record = Record()
+        api = Api([status(code) for code in (202, 404, 202, 404, 404)])
+        async with sender(api, record=record) as one:
+            for index, accepted in enumerate((True, False, True, False)):
+                outcome = await one.deliver(Request(events(9), index, index + 1))
+                assert (outcome.accepted, outcome.pending) == (([index], []) if accepted else ([], [index]))
             with pytest.raises(StoppedError, match="404 Not Found, 2 times in a row"):
-                await one.deliver(request(2))
+                await one.deliver(Request(events(9), 4, 5))
+        assert len(api.got) == 5
+        assert record.refused == set()
 
     simulate(main)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])
+def test_these_are_never_retried(code: int) -> None:
+    """Neither at first, nor when the store has accepted events before."""
+
+    async def main(before: int) -> None:
+        api = Api([status(202)] * before, otherwise=status(code))
+        async with sender(api, bulk=False) as one:
+            for index in range(before):
+                await one.deliver(Request(events(9), index, index + 1))
+            try:
+                outcome = await one.deliver(Request(events(9), 8, 9))
+                assert not outcome.accepted
+            except AccessError:
+                pass
+        assert [ids(sent) for sent in api.got[before:]] == [[8]]
+        assert one.snapshot().retries == 0
+
+    for before in (0, 1):
+        simulate(lambda before=before: main(before))
 
 
 @pytest.mark.parametrize(

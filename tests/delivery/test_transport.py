@@ -21,7 +21,7 @@ from backfill.errors import SettingsError, StoppedError
 from backfill.pack import pack
 from backfill.records import Outcome, Request
 from backfill.send import Sender, Target
-from backfill.transport import REUSED, make_transport
+from backfill.transport import FRESH, REUSED, make_transport
 from tests.delivery.support import (
     OK,
     SECRET,
@@ -243,6 +243,34 @@ def test_a_reused_connection_is_told_in_the_request() -> None:
                 await transport.handle_async_request(sent[1])
             assert caught.value.request.extensions == {REUSED: True}
             assert sent[0].extensions == {}
+            await transport.aclose()
+
+    real(main)
+
+
+def test_a_new_connection_is_taken_on_demand_and_the_old_ones_go() -> None:
+    connections: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(0)
+        mine = len(connections) - 1
+        while True:
+            await read_request(reader)
+            connections[mine] += 1
+            writer.write(OK)
+            await writer.drain()
+
+    async def main() -> None:
+        async with serving(serve) as port:
+            transport = make_transport()
+
+            async def post(*, fresh: bool) -> None:
+                sent = httpx.Request("POST", f"http://127.0.0.1:{port}/", content=b"x", extensions={FRESH: fresh})
+                await (await transport.handle_async_request(sent)).aread()
+
+            for fresh in (False, False, True, False, True):
+                await post(fresh=fresh)
+            assert connections == [2, 2, 1]
             await transport.aclose()
 
     real(main)

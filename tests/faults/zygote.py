@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import aiohttp  # noqa: F401  imported here so that no run has to
+import anyio._backends._asyncio  # noqa: F401
 import httpx
+import numpy.ma  # noqa: F401
 import pyarrow as pa  # noqa: F401
 import uvloop  # noqa: F401
 import yaml.cyaml  # noqa: F401
 
-from backfill import cli, run
+from backfill import cli, mapping, run
 from backfill.disk import Database, Disk
 from backfill.mapping import document  # noqa: F401
 from backfill.progress import Plain
@@ -31,6 +33,10 @@ from backfill.transport import make_transport
 from backfill.world import World
 
 Reached = Callable[[str], None]
+MAPPING = """
+source: {files: orders.csv, where: a > 1, group_by: [a]}
+events: [{eventName: A, uniqueId: "a:{a}", eventTimestamp: "{a}", customer: {email: "{b}"}, data: {A: {column: a}}}]
+"""
 
 
 class WatchedDisk(Disk):
@@ -149,6 +155,8 @@ def _play(order: dict[str, Any]) -> int:
 
 def main() -> None:
     """Serve until stdin ends."""
+    # What is made once, at the first mapping that is read.
+    mapping.parse(MAPPING)
     for line in sys.stdin:
         process = os.fork()
         if not process:

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -143,6 +144,44 @@ def test_a_lock_file_that_was_removed_stops_the_run(state: Path, target: Target,
             ledger.record([accept(["a"])], run)
     with Ledger.open(state, target) as ledger:
         assert ledger.is_empty()
+
+
+def test_a_run_that_lost_its_lock_leaves_the_log_to_the_other(state: Path, target: Target, accept: Accept) -> None:
+    first = Ledger.open(state, target)
+    first.record([accept(["a"])], first.begin_run(RunInfo("m")))
+    (state / LOCK_FILE).unlink()
+    with Ledger.open(state, target) as second:
+        run = second.begin_run(RunInfo("m"))
+        size = (state / "ledger.db-wal").stat().st_size
+        assert size > 0
+        # A checkpoint while another may commit is what must not be.
+        first.close()
+        assert (state / "ledger.db-wal").stat().st_size == size
+        second.record([accept(["b"])], run)
+        second.check_integrity()
+        assert len(second.find([key("a"), key("b")])) == 2
+
+
+def test_who_looks_can_neither_write_nor_checkpoint(state: Path, target: Target, accept: Accept) -> None:
+    def size() -> int:
+        return (state / "ledger.db-wal").stat().st_size
+
+    with Ledger.open(state, target) as ledger:
+        ledger.record([accept(["a"])], ledger.begin_run(RunInfo("m")))
+        for folded_in in (False, True):
+            if folded_in:
+                ledger._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+            before = size()
+            assert before > 0
+            for mode in ("PASSIVE", "FULL", "RESTART", "TRUNCATE"):
+                with Ledger.read(state, target) as look:
+                    assert look._connection is not None
+                    for text in (f"PRAGMA wal_checkpoint({mode})", "PRAGMA wal_checkpoint", "DELETE FROM events"):
+                        look._connection.execute("PRAGMA query_only = 0")
+                        with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|readonly"):
+                            look._connection.execute(text).fetchall()
+                assert size() == before
+        ledger.check_integrity()
 
 
 def test_a_lock_is_not_followed_out_of_the_folder(state: Path, target: Target, tmp_path: Path) -> None:

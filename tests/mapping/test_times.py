@@ -16,7 +16,7 @@ RIGHT = [
 ]  # fmt: skip
 WRONG = [
     "", "Y-m-d", "%%", "%H:%M", "%m-%d", "%Y-%d", "%Y-%m-%d %H", "%Y-%m-%d %M", "%Y-%m-%d %I:%M", "%F %H:%M %p", "%Y-%J",
-    "%", "%Y %", "%Y-%m-%d %E", "%-", "YYYY-MM-DD",
+    "%", "%Y %", "%Y-%m-%d %E", "%-", "YYYY-MM-DD", "%F %T.%f", "%F %H:%M:%S %Z",
 ]  # fmt: skip
 
 

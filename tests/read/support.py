@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from backfill.records import FILE, ROW, Rejection
 
 @dataclass
 class Content:
-    """All chunks of an export: `rows` without FILE and ROW, `lines` the ROW of each, and what was refused."""
+    """All chunks of an export: `rows` without FILE and ROW, `lines` the ROW of each, and what was refused: rows, files."""
 
     export: Export
     rows: list[tuple[Any, ...]]
     lines: list[int]
     files: list[int]
     bad: list[Rejection]
+    unread: list[str] = field(default_factory=list)
 
     @property
     def columns(self) -> list[str]:
@@ -45,6 +46,7 @@ def content(export: Export) -> Content:
         found.files += chunk.frame[FILE].to_list()
         found.rows += chunk.frame.drop(FILE, ROW).rows()
         found.bad += chunk.unreadable
+        found.unread += [chunk.unread.why] if chunk.unread else []
     return found
 
 

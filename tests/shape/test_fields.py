@@ -129,6 +129,7 @@ def test_all_of_a_customer() -> None:
 
 def test_ids() -> None:
     assert field_of("uniqueId", "o:{a}", {"a": ["1", None, ""]}) == ["o:1", "!missing_id", "!missing_id"]
+    assert field_of("uniqueId", "{a}", {"a": [" x", "  ", "\t\u3000"]}) == [" x", "!missing_id", "!missing_id"]
     assert field_of("uniqueId", "{a}", {"a": ["é" * 255, "x" * 256]}) == ["é" * 255, "!id_too_long"]
     assert field_of("uniqueId", "{a}", {"a": [1.5, float("nan")]}) == ["1.5", "!not_a_number"]
 

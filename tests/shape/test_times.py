@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backfill.shape import compile_shaper
-from tests.shape.support import data, event, field_of, mapping, run, table
+from tests.shape.support import data, event, extra, field_of, mapping, run, table
 
 BERLIN = "Europe/Berlin"
 
@@ -36,6 +36,10 @@ def stamps(texts: list[Any] | pl.Series, value: Any = "{at}", **source: Any) -> 
         ("9999-12-31T23:59:59Z", "!time_in_future"), ("2025-01-01T00:11:00Z", "!time_in_future"),
         ("2025-01-01T00:09:00Z", "2025-01-01T00:09:00Z"), ("0000-01-01T00:00:00Z", "!time_out_of_range"),
         ("2024-01-02T03:04:05+25:00", "!not_a_time"), ("2024-01-02 03:04:05 EST", "!not_a_time"),
+        # chrono takes these for the year 24, and for the next minute.
+        ("24-01-02", "!not_a_time"), ("24-01-02 03:04:05", "!not_a_time"), ("024-01-02", "!not_a_time"),
+        ("0024-01-02T00:00:00Z", "0024-01-02T00:00:00Z"), ("2016-12-31T23:59:60Z", "!not_a_time"),
+        ("2024-01-02 03:04:60", "!not_a_time"), ("2024-01-02 03:04:60.5", "!not_a_time"),
     ],
 )  # fmt: skip
 def test_iso(text: str, utc: str) -> None:
@@ -122,6 +126,10 @@ def test_what_no_time_is_is_rejected(texts: list[str]) -> None:
         ("epoch_s", "1704164645.5", "2024-01-02T03:04:05.500Z"), ("epoch_ms", "1704164645123", "2024-01-02T03:04:05.123Z"),
         ("epoch_s", "x", "!not_a_time"), ("epoch_s", "1e300", "!not_a_time"), ("%d.%m.%Y", "2024-01-02", "!not_a_time"),
         ("%d.%m.%Y", "31.02.2024", "!not_a_time"), ("epoch_s", "", "!missing_time"),
+        ("%d.%m.%Y", "02.01.24", "!not_a_time"), ("%Y-%m-%dT%H:%M:%S%z", "24-01-02T03:04:05Z", "!not_a_time"),
+        ("%F %T", "2024-01-02 23:59:60", "!not_a_time"), ("%d.%m.%Y %H:%M", "02.01.2024 24:00", "!not_a_time"),
+        ("epoch_s", "-1.5", "1969-12-31T23:59:58.500Z"), ("epoch_s", "-62135596801", "!time_out_of_range"),
+        ("epoch_s", "1704164645123", "!not_a_time"), ("epoch_ms", "253402300800000", "!not_a_time"),
     ],
 )  # fmt: skip
 def test_formats(form: str, text: str, utc: str) -> None:
@@ -156,6 +164,37 @@ def test_days_are_as_they_are_written() -> None:
     assert data(day, {"at": [datetime(2024, 1, 2, 23)]}, timezone=BERLIN) == ["2024-01-02"]
     zoned = pl.Series([datetime(2024, 1, 2, 23, tzinfo=UTC)])
     assert data(day, {"at": zoned}, timezone=BERLIN) == ["2024-01-03"]
+
+
+def test_a_day_with_an_offset_is_as_it_is_written() -> None:
+    for form, text in (
+        ("%Y-%m-%dT%H:%M:%S%z", "2024-01-02T23:30:00-0500"),
+        ("%Y-%m-%d %H:%M:%S", "2024-01-02 23:59:59"),
+    ):
+        found = data({"column": "at", "type": "date", "format": form}, {"at": [text, "x"]}, timezone="Asia/Tokyo")
+        assert found == ["2024-01-02", "!not_a_time"]
+
+
+@pytest.mark.parametrize(
+    "dtype", [pl.Datetime("ms"), pl.Datetime("us", "UTC"), pl.Datetime("us", "Asia/Tokyo"), pl.Date]
+)
+@pytest.mark.parametrize("end", ["largest", "smallest"])
+def test_what_no_calendar_has_costs_its_row(dtype: Any, end: str) -> None:
+    """Such as PostgreSQL's infinity: Polars panics over it."""
+    bits = 31 if dtype == pl.Date else 63
+    wild = 2**bits - 1 if end == "largest" else -(2**bits)
+    column = pl.Series([0, wild], dtype=pl.Int32 if dtype == pl.Date else pl.Int64).cast(dtype)
+    far = "!time_out_of_range"
+    assert stamps(column, timezone="UTC") == ["1970-01-01T00:00:00Z", far]
+    for kind in ("datetime", "date", "string"):
+        assert data({"column": "at", "type": kind}, {"at": column}, timezone="UTC")[1] == far
+    assert field_of("uniqueId", "{at}", {"at": column})[1] == far
+    nested = pl.DataFrame({"at": column}).select(pl.struct("at").alias("c"), pl.concat_list("at").alias("l"))
+    assert [extra(f"{{{name}}}", nested)[1] for name in ("c", "l")] == [far, far]
+    # A hash tells it from others, used or not.
+    assert len(set(field_of("uniqueId", {"hash": ["at"]}, {"at": column}))) == 2
+    sql = {"sql": "STRFTIME(at, '%Y')"}
+    assert data(sql, {"at": column}) == ["1970", "!sql_failed"]
 
 
 def test_times_in_data_and_custom_fields() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from backfill.canonical import as_text
 from backfill.errors import MappingError
 from tests.shape.support import data, extra, field_of, make
 
@@ -329,3 +332,100 @@ def test_an_object_with_nothing_left_goes() -> None:
     assert made.bodies[0]["data"] == {"x": "v", "$extra": {"y": {"z": "v"}}}
     assert made.bodies[1]["customer"] == {"email": "a@example.com"}
     assert "data" not in made.bodies[1]
+
+
+# Against Python's own arithmetic
+
+DIGITS = st.text("0123456789", max_size=19)
+EXPONENTS = st.just("") | st.builds("e{}".format, st.integers(-400, 400))
+WRITTEN = st.builds("{}{}.{}{}".format, st.sampled_from(["", "-", "+"]), DIGITS, DIGITS, EXPONENTS)
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def by_decimal(text: str) -> Any:
+    """What a text is as a number that JavaScript takes, by the definition."""
+    text = text.strip()
+    if not text:
+        return None
+    if not NUMBER.fullmatch(text):
+        return "!not_a_number"
+    exact, double = Decimal(text), float(text)
+    # Written back as JSON does, by the shortest digits that give the double.
+    if abs(exact) > 2**53 and "e" not in text.lower():
+        return "!integer_too_large"
+    if math.isinf(double) or (double == 0) != (exact == 0):
+        return "!not_a_number"
+    if abs(double) >= 2**53 and Decimal(repr(double)) != exact:
+        return "!integer_too_large"
+    return double
+
+
+@settings(max_examples=150)
+@given(st.lists(WRITTEN | st.text("0123456789.eE+- ", max_size=8) | st.text(max_size=3), min_size=1, max_size=20))
+@example(
+    [
+        "9007199254740993e0",
+        "9.007199254740993e15",
+        "9007199254740992.5",
+        "1e-400",
+        "1e22",
+        "1e400",
+        "9" * 400,
+        ".",
+        "0e-999",
+    ]
+)
+def test_numbers_are_pythons(texts: list[str]) -> None:
+    columns = {"a": texts}
+    expected = [by_decimal(text) for text in texts]
+    assert data({"column": "a", "type": "number"}, columns) == expected
+    assert data({"sql": "a + 0"}, columns) == expected
+
+
+@settings(max_examples=100)
+@given(st.lists(WRITTEN, min_size=1, max_size=20))
+@example(["-0.0", "9007199254740993.0", "9007199254740994.0", "1e-400", "1.0"])
+def test_numbers_in_json_are_exact_or_rejected(texts: list[str]) -> None:
+    for text, found in zip(texts, extra({"column": "a", "type": "json"}, {"a": texts}), strict=True):
+        if not isinstance(found, str):
+            exact = Decimal(text)
+            assert float(found) == float(text)
+            assert (found == 0) == (exact == 0)
+            assert abs(exact) <= 2**53 or Decimal(repr(found)) == exact
+        else:
+            assert found in {"!not_json_value", "!integer_too_large"}
+
+
+@settings(max_examples=50)
+@given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=6), min_size=1, max_size=20))
+def test_decimals_are_pythons(numbers: list[Decimal]) -> None:
+    small = [number for number in numbers if abs(number) < 10**30]
+    expected = [float(number) if abs(number) <= 2**53 else "!integer_too_large" for number in small]
+    assert data("{a}", {"a": pl.Series(small, dtype=pl.Decimal(38, 6))}) == expected
+
+
+# The canonical text of each type: ids hang on it, so that it may never change
+
+
+@pytest.mark.parametrize(
+    ("series", "texts"),
+    [
+        (pl.Series([1.0, -0.0, 0.1, 1e15, 1e16, 1e22, 123456789012345680.0, 1e-5, 1e-7, 5e-324, 1.7976931348623157e308]),
+         ["1", "0", "0.1", "1000000000000000", "1e+16", "1e+22", "1.2345678901234568e+17", "0.00001", "1e-7", "5e-324", "1.7976931348623157e+308"]),
+        (pl.Series([0.1, 16777216.0, 1e10, 1e20], dtype=pl.Float32), ["0.1", "16777216", "10000000000", "1e+20"]),
+        (pl.Series([Decimal("1.10"), Decimal("-0.05"), Decimal("100.00")], dtype=pl.Decimal(38, 2)), ["1.1", "-0.05", "100"]),
+        (pl.Series([2**64 - 1, 0], dtype=pl.UInt64), ["18446744073709551615", "0"]),
+        (pl.Series([True, False]), ["true", "false"]),
+        (pl.Series([date(2024, 1, 2), date(1, 1, 1)]), ["2024-01-02", "0001-01-01"]),
+        (pl.Series([datetime(2024, 1, 2, 3), datetime(2024, 1, 2, 3, 4, 5, 678)]), ["2024-01-02T03:00:00", "2024-01-02T03:04:05.000678"]),
+        (pl.Series([datetime(2024, 1, 2, 3, tzinfo=UTC)]).dt.convert_time_zone("Asia/Tokyo"), ["2024-01-02T03:00:00Z"]),
+        (pl.Series([1, 2**63 - 1]).cast(pl.Datetime("ns")), ["1970-01-01T00:00:00.000000001", "2262-04-11T23:47:16.854775807"]),
+        (pl.Series([1500, 2**63 - 1]).cast(pl.Datetime("ms")), ["1970-01-01T00:00:01.500", "9223372036854775807"]),
+        (pl.Series([time(1, 2), time(1, 2, 3, 4)]), ["01:02:00", "01:02:03.000004"]),
+        (pl.Series([timedelta(days=1, seconds=5), timedelta(milliseconds=-1)]), ["P1DT5S", "-PT0.001S"]),
+        (pl.Series([b"caf\xc3\xa9", b"\xff"]), ["café", "/w=="]),
+    ],
+    ids=lambda value: str(value.dtype) if isinstance(value, pl.Series) else "",
+)  # fmt: skip
+def test_golden_texts(series: pl.Series, texts: list[str]) -> None:
+    assert pl.DataFrame({"a": series}).select(as_text(pl.col("a"), series.dtype).alias("a"))["a"].to_list() == texts
