@@ -203,7 +203,7 @@ class _Run:
                         if self.sender.stopped():
                             return
                         self.offered += len(request)
-                        await give.send(request)
+                        await give.send(request.alone())
             except BackfillError as error:
                 # What was offered is still delivered: a file that changes costs what was not read yet.
                 self.result.error = self.result.error or error

@@ -78,6 +78,19 @@ class Events:
     def __len__(self) -> int:
         return len(self.bodies)
 
+    def part(self, start: int, stop: int) -> Events:
+        """The events `start` to `stop` (exclusive)."""
+        part = slice(start, stop)
+        return Events(
+            self.bodies[part],
+            self.ids[part],
+            self.keys[part],
+            self.contents[part],
+            self.names[part],
+            self.files[part],
+            self.rows[part],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -89,6 +102,10 @@ class Request:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    def alone(self) -> Request:
+        """The same events without their chunk: a request that waits for its next attempt must not hold 10 MB more."""
+        return Request(self.events.part(self.start, self.stop), 0, len(self))
 
 
 @dataclass(frozen=True, slots=True)

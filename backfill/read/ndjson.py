@@ -23,6 +23,11 @@ __all__ = ["BadLine", "BatchRows", "ndjson_batches", "ndjson_schema"]
 BLOCK_BYTES = 4_000_000
 MAX_LINE_BYTES = 16_000_000
 MAX_TEXT = 500
+# A frame holds a cell for each row and each key of any row: where each row has keys of its own, few rows fill the
+# memory. Before the keys are known, so many lines are looked at together; then as many as make this many cells.
+SCHEMA_LINES = 1_000
+MAX_CELLS = 4_000_000
+MAX_KEYS = 20_000
 # Polars' time grows with the cube of the depth: 100 levels take it 0.1 s, 900 minutes.
 MAX_DEPTH = 64
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -57,15 +62,20 @@ class BatchRows:
 def ndjson_schema(file: ExportFile) -> Schema:
     """Names and types over all lines that can be read. Raises ExportError for a file that is no NDJSON."""
     merged: Schema = {}
-    for block, first in _blocks(file):
+    for block, first in _blocks(file, SCHEMA_LINES):
         for frame in _readable(block, first, None).frames:
             merged = merge(merged, dict(frame.schema))
+        if len(merged) > MAX_KEYS:
+            raise ExportError(
+                f"{file.name}:{first}: here or below is the key number {MAX_KEYS + 1:,} of this file",
+                hint="a row's id is a value, not a key: export it so that all rows have the same keys",
+            )
     return {name: no_nulls(dtype) for name, dtype in merged.items()}
 
 
 def ndjson_batches(file: ExportFile, schema: Schema) -> Iterator[BatchRows]:
     """The rows in order, a batch for each block of lines; `schema` is what `ndjson_schema` gave."""
-    for block, first in _blocks(file):
+    for block, first in _blocks(file, max(1, MAX_CELLS // max(len(schema), 1))):
         found = _readable(block, first, schema)
         frame = pl.concat(found.frames) if found.frames else pl.DataFrame(schema=schema)
         rows = pl.Series([number for number, _ in found.lines], dtype=pl.UInt64)
@@ -223,8 +233,8 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _blocks(file: ExportFile) -> Iterator[tuple[bytes, int]]:
-    """Blocks of whole lines, each with the physical line that it begins at."""
+def _blocks(file: ExportFile, most: int) -> Iterator[tuple[bytes, int]]:
+    """Blocks of at most so many whole lines, each with the physical line that it begins at."""
     rest, line = b"", 1
     try:
         with open_bytes(file) as source:
@@ -235,8 +245,9 @@ def _blocks(file: ExportFile) -> Iterator[tuple[bytes, int]]:
                 block = rest + data
                 end = block.rfind(b"\n") + 1 if data else len(block)
                 whole, rest = block[:end], block[end:]
-                if whole.strip():
-                    yield whole, line
+                lines = whole.split(b"\n") if whole.strip() else []
+                for at in range(0, len(lines), most):
+                    yield b"\n".join(lines[at : at + most]), line + at
                 line += whole.count(b"\n")
                 if not data:
                     return

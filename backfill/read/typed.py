@@ -32,9 +32,10 @@ DECODED_ROWS = 1_000
 # As in CSV and NDJSON: an event holds 5 MB at most.
 MAX_ROW_BYTES = 16_000_000
 DECIMAL_DIGITS = 38
-# Pages are read through a buffer of this size, so that a row group of gigabytes needs no more memory than a
-# small one.
+# Pages of a file that is larger than a few blocks are read through a buffer, so that a row group of gigabytes needs no
+# more memory than a small one. Others are not: Arrow makes the buffer as large as a page says that it is, be it a lie.
 BUFFER_BYTES = 1_000_000
+BUFFERED_FROM = 64_000_000
 # Excel's files are read whole; this is beyond what a spreadsheet program opens.
 EXCEL_BYTES = 200_000_000
 FIXED_OFFSET = re.compile(r"[+-]\d\d:?\d\d")
@@ -213,7 +214,7 @@ def _reader(file: ExportFile) -> Iterator[Any]:
                 source if file.remote else file.uri,
                 memory_map=False,
                 pre_buffer=False,
-                buffer_size=BUFFER_BYTES,
+                buffer_size=BUFFER_BYTES if source.seek(0, io.SEEK_END) >= BUFFERED_FROM else 0,
                 page_checksum_verification=True,
             )
             yield stack.enter_context(parquet)

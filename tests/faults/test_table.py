@@ -1,0 +1,53 @@
+"""TABLE.md has each fault with what must happen then, and its tests: they are there, and none is left out of CI."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TABLE = Path(__file__).with_name("TABLE.md")
+TESTS = TABLE.parents[1]
+FAULTS = 50
+ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.+?) \| (.+) \|$")
+TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
+
+
+def rows() -> dict[int, tuple[str, str, str]]:
+    """By number: what goes wrong, what happens then, and the cell that names the tests."""
+    found = [match.groups() for line in TABLE.read_text(encoding="utf-8").splitlines() if (match := ROW.match(line))]
+    numbers = [int(number) for number, *_ in found]
+    assert numbers == sorted(set(numbers)), "each once, and in order"
+    return {int(number): (fault, then, tests) for number, fault, then, tests in found}
+
+
+@cache
+def functions(path: Path) -> dict[str, str]:
+    """The tests of a file: name and decorators, as they are written."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.name: " ".join(ast.unparse(one) for one in node.decorator_list)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    }
+
+
+def test_every_fault_has_its_line() -> None:
+    assert list(rows()) == list(range(1, FAULTS + 1))
+
+
+@pytest.mark.parametrize("number", range(1, FAULTS + 1))
+def test_every_line_has_tests_that_are_there(number: int) -> None:
+    fault, then, cell = rows()[number]
+    assert fault.strip()
+    assert then.strip()
+    named = TEST.findall(cell)
+    assert named, f"no test of fault {number}: {fault}"
+    for file, name in named:
+        path = TESTS / file
+        assert path.is_file(), f"fault {number}: there is no {file}"
+        assert name in functions(path), f"fault {number}: {file} has no {name}"
+        assert not re.search(r"mark\.(skip|xfail)\b", functions(path)[name]), f"fault {number}: {name} is not run"
