@@ -109,6 +109,7 @@ def test_without_a_terminal_nobody_can_agree(small, box):
         ("closed", ["stderr"], ("--json",)),
         ("full", ["stdout"], ()),
         ("full", ["stderr"], ()),
+        ("full", ["stdout", "stderr"], ()),
         ("full", ["stdout"], ("--json",)),
         ("nobody reads", ["stdout", "stderr"], ()),
         ("nobody reads", ["stdout"], ("--json",)),
