@@ -19,7 +19,7 @@ STATE_FOLDER = ".backfill"
 SANDBOX_URL = "http://localhost/sandbox"
 SANDBOX_STORE = "sandbox"
 DEFAULT_RATE = 95.0
-DEFAULT_CONCURRENCY = 64
+MOST_CONCURRENCY = 64
 _LEAVE_OUT = "leave it out, and the default is taken"
 
 
@@ -90,7 +90,7 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
     rate = _number("rate", flags.rate, environment.get("BACKFILL_RATE"), delivery.rate, DEFAULT_RATE)
     concurrency = _number(
         "concurrency", flags.concurrency, environment.get("BACKFILL_CONCURRENCY"), delivery.concurrency,
-        DEFAULT_CONCURRENCY,
+        MOST_CONCURRENCY,
     )  # fmt: skip
     if concurrency < 1:
         raise SettingsError(f"concurrency {concurrency:g}: at least 1 request must be in flight", hint=_LEAVE_OUT)
@@ -102,6 +102,9 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
             f"rate {rate:g}/s: the store takes {api.REQUESTS_PER_SECOND} requests/s, live traffic included; "
             "expect 429 answers"
         )
+    if concurrency > MOST_CONCURRENCY:
+        warnings.append(f"concurrency {concurrency:g}: at most {MOST_CONCURRENCY} requests are under way at once")
+        concurrency = MOST_CONCURRENCY
     return Settings(
         store=store,
         base_url=base_url,
