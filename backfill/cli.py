@@ -252,7 +252,16 @@ def _observer(*, as_json: bool, quiet: bool) -> Plain:
         """A terminal can be asked."""
 
         def confirm(self) -> bool:
-            return sys.stdin.isatty() and click.confirm("Send them?", err=True)
+            if not sys.stdin.isatty():
+                return False
+            # Polars has system calls go on after a signal: Ctrl-C would wait for Enter.
+            signal.siginterrupt(signal.SIGINT, True)
+            signal.siginterrupt(signal.SIGTERM, True)
+            try:
+                click.echo("Send them? [y/N]: ", nl=False, err=True)
+                return sys.stdin.readline().strip().lower() in ("y", "yes")
+            except OSError:  # the terminal has gone
+                return False
 
     return Asking()
 

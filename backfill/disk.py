@@ -33,9 +33,7 @@ class Disk:
         def opener(name: str, _flags: int) -> int:
             return os.open(name, how, 0o600)
 
-        return open(
-            path, "w", encoding="utf-8", newline="", errors="backslashreplace", buffering=1, opener=opener
-        )
+        return open(path, "w", encoding="utf-8", newline="", errors="backslashreplace", buffering=1, opener=opener)
 
     def write(self, file: IO[str], text: str) -> None:
         """Append to a file that was created here."""

@@ -35,6 +35,7 @@ __all__ = ["Delivered", "Delivery", "Sending", "deliver"]
 # What is in flight when a signal comes has this long to be answered.
 DRAIN_SECONDS = 20.0
 PROGRESS_SECONDS = 0.2
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Workers beyond the sender's concurrency wait for the ledger while others send.
 WORKERS_PER_PLACE = 2
 
@@ -101,7 +102,13 @@ class Delivery:
 
 def deliver(delivery: Delivery) -> Delivered:
     """Send all that is to be sent; returns in any case with what was achieved, and with what stopped it."""
-    return anyio.run(_Run(delivery).main, backend_options=_loop())
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        return anyio.run(_Run(delivery).main, backend_options=_loop())
+    finally:
+        # The event loop puts the system's own in their place: the next signal would kill without a word.
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _loop() -> dict[str, object]:
@@ -244,7 +251,7 @@ class _Run:
         self.sender.stop()
 
     async def _signals(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*SIGNALS) as signals:
             first = True
             async for number in signals:
                 if first:

@@ -9,6 +9,7 @@ import json
 import shlex
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -144,7 +145,12 @@ class Terminal(Plain):
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
-    def _progress(self, *, total: int | None, words: str) -> None:
+    def _progress(self, *, total: int | None, words: str, completed: int | None = None) -> None:
+        # A terminal that goes away stops no run.
+        with suppress(OSError):
+            self._show(total=total, words=words, completed=completed)
+
+    def _show(self, *, total: int | None, words: str, completed: int | None) -> None:
         if self._bar is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -159,7 +165,7 @@ class Terminal(Plain):
             self._task = self._bar.add_task(words, total=total)
             self._bar.start()
         assert self._task is not None
-        self._bar.update(self._task, description=words, total=total)
+        self._bar.update(self._task, description=words, total=total, completed=completed)
 
     def say(self, text: str) -> None:
         self.close()
@@ -173,15 +179,13 @@ class Terminal(Plain):
         self.close()
 
     def sending(self, state: Sending) -> None:
-        self._progress(total=state.total, words=_words(state))
-        assert self._bar is not None
-        assert self._task is not None
-        self._bar.update(self._task, completed=state.accepted + state.refused)
+        self._progress(total=state.total, words=_words(state), completed=state.accepted + state.refused)
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(OSError):
+                bar.stop()
 
 
 def _words(state: Sending) -> str:

@@ -118,7 +118,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         observer.note(warning)
     with ExitStack() as stack:
         if settings.sandbox:
-            world.disk.make_folder(settings.state.parent)
+            _make_folder(settings.state.parent, world)
         at = LedgerTarget(settings.base_url, settings.store)
         ledger = stack.enter_context(Ledger.open(settings.state, at, now=world.now, disk=world.disk))
         for warning in ledger.warnings:
@@ -132,7 +132,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         stack.push(_ended(ledger, number))
         scratch = stack.enter_context(_scratch(settings.state, planned, ask=True))
         going = _Going(flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch)
-        return going.on(stack)
+        return going.on()
 
 
 @dataclass
@@ -153,18 +153,19 @@ class _Going:
     found: Survey = field(default_factory=Survey)
     delivered: Delivered = field(default_factory=Delivered)
 
-    def on(self, stack: ExitStack) -> Result:
+    def on(self) -> Result:
         """Check, ask, send, report."""
         try:
             self._check()
-            self._send(stack)
+            self._send()
             if self.found.unread:
                 self._failed(unread_error(self.found.unread))
         except BackfillError as error:
             self._failed(error)
         except KeyboardInterrupt:
             self._failed(InterruptedRun("interrupted while checking", signal=signal.SIGINT, hint="run it again"))
-        return self._finish()
+        with _undisturbed():
+            return self._finish()
 
     def _failed(self, error: BackfillError) -> None:
         """The first error tells how the run ended."""
@@ -187,7 +188,7 @@ class _Going:
         if self.found.moved:
             raise self.found.moved
 
-    def _send(self, stack: ExitStack) -> None:
+    def _send(self) -> None:
         """Ask, and send what the survey found ready."""
         settings = self.settings
         delivery = Delivery(
@@ -216,20 +217,26 @@ class _Going:
             # Before the first request, so that no kill comes between.
             self.ledger.set_identity(self.planned.mapping.path.name, identity_of(self.planned))
         if delivery.total:
-            self.delivered = self._deliver(delivery, stack)
+            self.delivered = self._deliver(delivery)
         check_balance(self.found, self.delivered, delivery.total)
 
-    def _deliver(self, delivery: Delivery, stack: ExitStack) -> Delivered:
+    def _deliver(self, delivery: Delivery) -> Delivered:
         settings = self.settings
         if not settings.sandbox:
             return deliver(delivery)
-        from backfill.sandbox import Options, SandboxThread
+        from backfill.sandbox import ListenError, Options, SandboxThread, StoreError
 
         database = settings.state / SANDBOX_DATABASE
-        box = stack.enter_context(SandboxThread(Options(database=database)))
-        self.observer.sandbox(box.page_url, database)
-        target = Target(box.base_url, settings.store, settings.secret, bulk=settings.bulk)
-        return deliver(replace(delivery, target=target))
+        delivered = Delivered(pending=delivery.total, unsent=delivery.total)
+        try:
+            with SandboxThread(Options(database=database)) as box:
+                self.observer.sandbox(box.page_url, database)
+                target = Target(box.base_url, settings.store, settings.secret, bulk=settings.bulk)
+                delivered = deliver(replace(delivery, target=target))
+        except (ListenError, StoreError) as error:
+            hint = f"make room or mend the permissions in {settings.state}, then run again"
+            delivered.error = StorageError(f"running the sandbox: {error}", hint=hint)
+        return delivered
 
     def _finish(self) -> Result:
         # An error in the survey leaves undecided what only the whole export shows.
@@ -344,12 +351,43 @@ def _scratch(state: Path, planned: Plan, *, ask: bool) -> Iterator[Path | None]:
         return
     base = state if ask else None
     if base is not None:
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
         # What a killed run left there: this run holds the lock, so that nobody uses it.
         for left in base.glob(f"{GATHER}*"):
             shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=GATHER, dir=base))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=GATHER, dir=base))
+    except OSError as error:
+        raise _no_folder(base or Path(tempfile.gettempdir()), error) from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_folder(path: Path, world: World) -> None:
+    try:
+        world.disk.make_folder(path)
+    except OSError as error:
+        raise _no_folder(path, error) from error
+
+
+def _no_folder(path: Path, error: OSError) -> StorageError:
+    hint = "make room or mend the permissions, or name another folder by --state (TMPDIR for `check`)"
+    return StorageError(f"making a folder at {path}: {error.strerror or error}", hint=hint)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM has no effect: what is within takes milliseconds. The second has its usual one."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore(*_unused: object) -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    for number in handlers:
+        signal.signal(number, restore)
+    try:
+        yield
+    finally:
+        restore()

@@ -8,14 +8,13 @@ holds no secret, and of customers nothing else; only the API's words could quote
 
 The only part that knows the database. Three rules keep it whole:
 
-- One connection writes and makes checkpoints, and it alone: the folder's lock sees to it, also when the lock's
-  file is removed under a run (`verify`, before each commit and before the log is folded in at the end). Before
-  3.51.3 SQLite can corrupt a WAL database when one connection makes a checkpoint at the moment in which another
-  commits and begins the log anew (https://sqlite.org/wal.html#walresetbug); Python 3.11 links 3.40.1. Within one
-  connection the two can't meet. Readers, also the look that `open_to_write` takes first, never write: SQLite
-  opens the file read-only for them, so they can't even take the lock that folding the log in at a close needs;
-  the PRAGMA that would reset a folded log from there too is denied to them. What they may do is rebuild the
-  log's index after a kill, under locks that hold off the writer.
+- One connection writes and makes checkpoints, and it alone. Before 3.51.3 SQLite can corrupt a WAL database when one
+  connection makes a checkpoint while another commits and begins the log anew
+  (https://sqlite.org/wal.html#walresetbug; Python 3.11 links 3.40.1): within one connection the two can't meet. The
+  folder's lock sees to it that there is one, also when the lock's file is removed under a run (`verify`, before each
+  commit and before the log is folded in at the end). Readers, and the look that `open_to_write` takes first, have the
+  file open to read: they never commit, so nothing sets off a checkpoint, and can't get the lock that the one at a
+  last close needs. The PRAGMA that would let even them reset a log is denied to them.
 - Nobody but SQLite opens `ledger.db`: closing any other descriptor of a file drops every POSIX lock that this
   process has on it (https://sqlite.org/howtocorrupt.html, 2.2).
 - A commit is in the operating system's hands when `record` returns, so a kill -9 loses nothing. WAL with

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backfill.errors import ExportError
+from backfill.errors import ExportError, StorageError
 from backfill.records import Chunk
 from backfill.shape.columns import Columns
 from backfill.shape.group import GROUP, INCOMPLETE, KEY, fields_of, key_text, parts_of
@@ -39,8 +39,9 @@ def gathered(
     run. Rows that can't be read come first. `folder` takes the partitions, as Arrow files that are gone at the end;
     None is the system's folder for temporary files.
     """
-    place = Path(tempfile.mkdtemp(prefix="gather-", dir=folder))
+    place: Path | None = None
     try:
+        place = Path(tempfile.mkdtemp(prefix="gather-", dir=folder))
         fields = _LostFields()
         for chunk in _sort_out(chunks, columns, keys, place, partitions):
             for one in chunk.unreadable:
@@ -51,8 +52,14 @@ def gathered(
             for chunk in _groups(part):
                 yield Chunk(_mark(chunk.frame, lost, columns, keys))
             part.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"gathering groups in {place or folder or tempfile.gettempdir()}: {error.strerror or error}",
+            hint="it needs about as much room as the export; make some there, and run again",
+        ) from error
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        if place is not None:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _sort_out(

@@ -61,6 +61,7 @@ DAMAGE: dict[str, tuple[int, Callable[[Path], object]]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_ledger_that_is_of_no_use_stays_until_the_user_moves_it(shop: Shop, box: SandboxThread) -> None:
     ids = shop.orders(300)
     shop.mapping(delivery=BULK)
@@ -93,6 +94,7 @@ def test_a_ledger_that_is_of_no_use_stays_until_the_user_moves_it(shop: Shop, bo
     assert box.ids(STORE) == ids
 
 
+@pytest.mark.slow
 def test_yesterdays_copy_goes_twice_at_most(shop: Shop, box: SandboxThread) -> None:
     shop.mapping(delivery=BULK)
     shop.orders(100)
@@ -161,6 +163,7 @@ def test_a_network_disk_is_said(shim: Shim, shop: Shop, box: SandboxThread) -> N
     assert "network" not in shop.do("run", "orders.yaml").err
 
 
+@pytest.mark.slow
 def test_the_lock_is_its_holders_as_long_as_it_lives(shop: Shop, start: Start) -> None:
     box = start("latency=100")
     shop.env["REDO_BASE_URL"] = box.base_url
@@ -252,6 +255,7 @@ def changes_by_looking(shim: Shim, shop: Shop, log: Path) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_who_looks_never_touches_database_or_log(
     shim: Shim, killed: tuple[Shop, SandboxThread, set[str]], tmp_path: Path
 ) -> None:

