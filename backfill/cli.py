@@ -6,6 +6,7 @@ Modules are imported where they are used, so that `--help` answers at once.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -285,6 +286,8 @@ def _tell(error: BackfillError) -> None:
 def main() -> None:
     """The entry point: one place turns an error into a line and an exit status."""
     _open_streams()
+    # A core would hold the secret, and customers: none is dumped, whatever the shell allows.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     status = guarded(lambda: backfill.main(standalone_mode=False), debug="--debug" in sys.argv[1:])
     _flush_streams()
     sys.exit(status)

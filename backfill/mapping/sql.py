@@ -7,6 +7,7 @@ imported only when a mapping has SQL.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -147,6 +148,8 @@ def _parse(text: str) -> Any:
     import sqlglot
     import sqlglot.errors
 
+    # It warns of statements that it does not read, with their text as it is.
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
     first: SqlMistake | None = None
     for dialect in (None, "postgres"):
         try:

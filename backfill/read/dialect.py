@@ -121,7 +121,10 @@ class Utf8Stream(io.RawIOBase):
             data = self._raw.read(size)
             self._done = not data
             if self._decoder is not None:
-                text = self._decoder.decode(data, final=not data)
+                try:
+                    text = self._decoder.decode(data, final=not data)
+                except UnicodeError as error:  # UTF-16 that does not say which
+                    raise OSError(str(error)) from error
                 if self._start:
                     text = text.removeprefix("\ufeff")
                 data = text.encode("utf-8", "surrogateescape")
@@ -191,10 +194,26 @@ def _encoding(head: bytes, whole: bool) -> str:
         "iso8859_15",
     ]
     best = from_bytes(head[:65536], cp_isolation=candidates).best()
-    # Where several give the same text, such as cp1250 and cp1252 for German, it names the first by the alphabet.
-    if best is None or "cp1252" in best.could_be_from_charset:
+    if best is None or "cp1252" in best.could_be_from_charset or _is_western(head, best.encoding):
         return "cp1252"
     return codecs.lookup(best.encoding).name
+
+
+def _is_western(head: bytes, guess: str) -> bool:
+    """Whether the text is cp1252, where charset_normalizer guesses `guess`.
+
+    It takes any letters for possible and then the first encoding by the alphabet: "Núńez" of cp1250 for "Núñez". What
+    is not cp1252 of the Latin alphabets has to be declared, unless it has bytes that cp1252 has not. Cyrillic words
+    have several such letters side by side, Latin ones rarely.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", head)
+    latin = guess in {"cp1250", "iso8859_15"} or (
+        guess == "cp1251" and sum(len(run) > 1 for run in runs) < len(runs) / 2
+    )
+    try:
+        return latin and bool(head.decode("cp1252"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _text(head: bytes, encoding: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -308,8 +307,8 @@ def _check_settings(csv: CsvSettings) -> None:
             raise SettingsError(f"source.csv.{key}: {value!r} is not one ASCII character", hint="such as ;")
     if csv.encoding:
         try:
-            codecs.lookup(csv.encoding)
-        except LookupError as error:
+            b"a,b".decode(csv.encoding, "replace")
+        except (LookupError, UnicodeError) as error:
             raise SettingsError(
                 f"source.csv.encoding: no encoding {csv.encoding!r} is known",
                 hint="such as utf-8, cp1252, shift_jis",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import ipaddress
 import os
 import re
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import unquote, urlsplit
 
-from backfill.errors import ExportError
+from backfill.errors import ExportError, SettingsError
 
 __all__ = ["ExportFile", "Fingerprint", "Format", "find_files", "fingerprint", "open_bytes"]
 
@@ -128,7 +129,12 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
     found: list[ExportFile] = []
     seen: set[str] = set()
     for entry in entries:
-        for uri, name in _expand(entry, base, declared):
+        try:
+            expanded = _expand(entry, base, declared)
+        except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL in it, nobody's home, no URL
+            reason = getattr(error, "strerror", None) or error
+            raise ExportError(f"{entry}: can't be looked for: {reason}", hint=SEE_TO) from error
+        for uri, name in expanded:
             if uri not in seen:
                 seen.add(uri)
                 copy = WebCopy(uri) if _is_web(uri) else None
@@ -176,20 +182,58 @@ def _object_store(uri: str) -> tuple[Any, str]:
     """What pyarrow opens s3://, gs:// and az:// with (credentials come by the usual chains), and the path in it."""
     from pyarrow import fs
 
-    found: tuple[Any, str] = fs.FileSystem.from_uri(re.sub("^gcs://", "gs://", re.sub("^az://", "abfs://", uri)))
+    try:
+        found: tuple[Any, str] = fs.FileSystem.from_uri(re.sub("^gcs://", "gs://", re.sub("^az://", "abfs://", uri)))
+    except ValueError as error:
+        raise OSError(str(error)) from error
     return found
 
 
 def _fetch(url: str, into: BinaryIO) -> None:
     import httpx
 
+    at = httpx.URL(url)
     try:
-        with httpx.stream("GET", url, follow_redirects=True) as response:
-            if response.status_code != httpx.codes.OK:
-                raise OSError(f"the server answered {response.status_code}")
-            into.writelines(response.iter_bytes())
+        for _ in range(5):
+            with httpx.stream("GET", at) as response:
+                there = response.next_request
+                if there is None:
+                    if response.status_code != httpx.codes.OK:
+                        raise OSError(f"the server answered {response.status_code}")
+                    into.writelines(response.iter_bytes())
+                    return
+            if (there.url.scheme, there.url.host, there.url.port) != (at.scheme, at.host, at.port):
+                raise OSError(f"the server redirects to {there.url.scheme}://{there.url.host}, where nobody said it is")
+            at = there.url
+        raise OSError("the server redirects again and again")
     except httpx.HTTPError as error:
         raise OSError(str(error) or type(error).__name__) from error
+
+
+def _web_name(entry: str) -> str:
+    """What messages call a URL on the web: without its query, which may be what lets one in. Raises SettingsError."""
+    import httpx
+
+    try:
+        url = httpx.URL(entry)
+        host = url.host
+    except (httpx.InvalidURL, ValueError, UnicodeError):
+        raise SettingsError("a URL in source.files is no URL", hint="as in https://example.com/orders.csv") from None
+    place = f"{url.scheme}://{url.netloc.decode()}{url.path}"
+    if url.userinfo:
+        raise SettingsError(
+            f"{place}: the URL holds a user or password", hint="leave it out; a presigned URL needs none"
+        )
+    if url.scheme == "http" and not _is_this_machine(host):
+        raise SettingsError(f"{place}: is not encrypted, and could be changed on its way", hint="use https://")
+    return place
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, str]]:
@@ -226,7 +270,7 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
 
 def _expand_remote(entry: str) -> list[tuple[str, str]]:
     if not _is_listed(entry):
-        return [(entry, entry)]
+        return [(entry, _web_name(entry) if _is_web(entry) else entry)]
     from pyarrow import fs
 
     root = _root(entry)

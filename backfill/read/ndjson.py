@@ -24,8 +24,9 @@ BLOCK_BYTES = 4_000_000
 MAX_LINE_BYTES = 16_000_000
 MAX_TEXT = 500
 # A frame holds a cell for each row and each key of any row: where each row has keys of its own, few rows fill the
-# memory. Before the keys are known, so many lines are looked at together; then as many as make this many cells.
+# memory. Before the keys are known, so many lines and bytes are looked at together; then as many as make MAX_CELLS.
 SCHEMA_LINES = 1_000
+SCHEMA_BYTES = 256_000
 MAX_CELLS = 4_000_000
 MAX_KEYS = 20_000
 # Polars' time grows with the cube of the depth: 100 levels take it 0.1 s, 900 minutes.
@@ -62,7 +63,7 @@ class BatchRows:
 def ndjson_schema(file: ExportFile) -> Schema:
     """Names and types over all lines that can be read. Raises ExportError for a file that is no NDJSON."""
     merged: Schema = {}
-    for block, first in _blocks(file, SCHEMA_LINES):
+    for block, first in _blocks(file, SCHEMA_LINES, SCHEMA_BYTES):
         for frame in _readable(block, first, None).frames:
             merged = merge(merged, dict(frame.schema))
         if len(merged) > MAX_KEYS:
@@ -233,13 +234,13 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _blocks(file: ExportFile, most: int) -> Iterator[tuple[bytes, int]]:
-    """Blocks of at most so many whole lines, each with the physical line that it begins at."""
+def _blocks(file: ExportFile, most: int, size: int = BLOCK_BYTES) -> Iterator[tuple[bytes, int]]:
+    """Blocks of whole lines, `most` of them or about `size` bytes, each with the physical line that it begins at."""
     rest, line = b"", 1
     try:
         with open_bytes(file) as source:
             while True:
-                data = source.read(BLOCK_BYTES)
+                data = source.read(size)
                 if line == 1 and not rest:
                     data = _checked_start(file, data)
                 block = rest + data

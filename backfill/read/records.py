@@ -261,9 +261,12 @@ class _Block:
         rows = int(good.sum())
         if not rows:
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String))
+        # A line of our own comes first: at the beginning of all Polars drops a byte order mark, and takes some letters
+        # for those of a compressed file.
+        first = self.dialect.separator.encode() * (self.width - 1) + b"\n" if self.width > 1 else b"x\n"
         try:
             frame = pl.read_csv(
-                self._join(starts, ends, good),
+                first + self._join(starts, ends, good),
                 has_header=False,
                 schema=dict.fromkeys(self.names, pl.String),
                 separator=self.dialect.separator,
@@ -273,7 +276,7 @@ class _Block:
             )
         except pl.exceptions.PolarsError:
             return None
-        return frame if frame.height == rows else None
+        return frame.slice(1) if frame.height == rows + 1 else None
 
     def _undecodable(self, starts: Ints, ends: Ints, lines: Ints, good: Flags) -> Flags:
         bad = np.zeros(len(starts), np.bool_)
@@ -292,7 +295,7 @@ class _Block:
         self._bad(line, "ragged", f"{fields} fields where the header has {self.width}", text)
 
     def _bad(self, line: int, problem: str, why: str, text: bytes) -> None:
-        decoded = text.decode("utf-8", "replace")
+        decoded = text.decode("utf-8", "replace").removesuffix("\n").removesuffix("\r")
         self.bad.append(BadRecord(line, problem, f"{why}: {_shown(decoded)}", decoded))
 
     def _slow_all(self, end: int) -> None:
@@ -336,10 +339,10 @@ class _Block:
                 self._bad(line, "quote", f"a quote swallowed {feed.taken} lines and is closed inside a field", text)
                 cells = []
             elif len(cells) != self.width and widths:
-                self._ragged(line, len(cells), text.rstrip(b"\r\n"))
+                self._ragged(line, len(cells), text)
                 cells = []
             elif (offset := undecodable_at(text)) >= 0:
-                self._no_text(line, text.rstrip(b"\r\n"), offset)
+                self._no_text(line, text, offset)
                 cells = []
             yield line, cells
 

@@ -124,7 +124,7 @@ class RunFolder:
         if name not in self._files:
             self._files[name] = self._disk.create(self.path / name)
             if name == "rejected.csv":
-                self._disk.write(self._files[name], _csv_line([*self._cells, *REPORT_COLUMNS]))
+                self._disk.write(self._files[name], _csv_line([*map(escape, self._cells), *REPORT_COLUMNS]))
         return self._files[name]
 
     def write(self, name: str, text: str) -> Path:

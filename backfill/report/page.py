@@ -57,6 +57,7 @@ other content under the same id. The API would drop them without a word, so they
 <h2>Requests</h2><p>{{ "{:,}".format(s.requests) }} requests, {{ "{:,}".format(s.retries) }} of them retries,
 {{ "{:,}".format(s.rate_limited) }} answers 429.</p>
 <h2>Files</h2><ul>{% for f in s.files %}<li><code>{{ f.name }}</code>: {{ f.read_as }}</li>{% endfor %}
+{% for f in s.unread %}<li class="bad"><code>{{ f.why }}</code></li>{% endfor %}
 {% for n in s.notes %}<li>{{ n }}</li>{% endfor %}</ul>
 </main></body></html>
 """

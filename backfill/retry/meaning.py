@@ -90,7 +90,7 @@ def _of_answer(answer: Answer, events: int, bulk: bool, wall_now: float, redact:
     # 408 and 425 ask for the same request again.
     if status in (408, 425) or status >= 500:
         return Verdict(Kind.RETRY, seen, words, status, after, strained=status != 425)
-    return Verdict(Kind.UNEXPECTED, redacted(f"{seen}{_media_type(answer)}{_location(answer)}", redact), words, status)
+    return Verdict(Kind.UNEXPECTED, f"{seen}{_media_type(answer, redact)}{_location(answer, redact)}", words, status)
 
 
 def _of_acceptance(answer: Answer, events: int, bulk: bool, redact: str) -> Verdict:
@@ -149,12 +149,12 @@ def _certificate(error: BaseException | None) -> str | None:
     return None if reason is None else shown(reason, TITLE_CHARACTERS)
 
 
-def _media_type(answer: Answer) -> str:
+def _media_type(answer: Answer, redact: str) -> str:
     media = answer.headers.get("content-type", "").partition(";")[0].strip()
-    return f", {shown(media, 60)}" if media else ""
+    return f", {shown(redacted(media, redact), 60)}" if media else ""
 
 
-def _location(answer: Answer) -> str:
+def _location(answer: Answer, redact: str) -> str:
     """Where a redirect points: host and path only, since a query may carry what is not to be shown."""
     target = answer.headers.get("location", "")
     if not target or answer.status not in range(300, 400):
@@ -164,7 +164,7 @@ def _location(answer: Answer) -> str:
         place = f"{url.scheme}://{url.host}{url.path}" if url.host else url.path
     except (httpx.InvalidURL, ValueError, UnicodeError):
         place = "an invalid place"
-    return f", to {shown(place, TITLE_CHARACTERS)}"
+    return f", to {shown(redacted(place, redact), TITLE_CHARACTERS)}"
 
 
 def item_results(body: bytes, events: int, redact: str = "") -> Sequence[Problem | None] | None:

@@ -5,6 +5,8 @@ Source: RFC 7807 problem details, which the vendor's reference promises and a pr
 
 from __future__ import annotations
 
+import functools
+import html
 import json
 import re
 import unicodedata
@@ -74,7 +76,8 @@ def problem(answer: Answer, redact: str = "") -> Problem:
     elif content is not None:
         title, detail = "", text_of(content)
     else:
-        title, detail = "", answer.body[: 4 * DETAIL_CHARACTERS].decode("utf-8", "replace").strip()
+        # Without the secret before it is cut: a part of one is still a secret.
+        title, detail = "", redacted(answer.body.decode("utf-8", "replace"), redact)[: 4 * DETAIL_CHARACTERS].strip()
         if "html" in answer.headers.get("content-type", "").lower() or detail[:1] == "<":
             detail = _page_title(detail)
     if not title:
@@ -139,5 +142,17 @@ def loaded(body: bytes) -> Any:
 def redacted(text: str, secret: str) -> str:
     if not secret or not text:
         return text
-    # Also as JSON has it, with its quotes and backslashes escaped.
-    return text.replace(secret, "[secret]").replace(json.dumps(secret)[1:-1], "[secret]")
+    return _forms(secret).sub("[secret]", text)
+
+
+@functools.lru_cache(maxsize=1)
+def _forms(secret: str) -> re.Pattern[str]:
+    """The secret with any of its letters escaped as JSON, URLs and HTML do, in any case: host names have none."""
+    return re.compile(
+        "".join(
+            rf"(?:\\?{re.escape(letter)}|\\u{ord(letter):04x}|%{ord(letter):02x}|&\#{ord(letter)};"
+            rf"|&\#x{ord(letter):x};|{re.escape(html.escape(letter))})"
+            for letter in secret
+        ),
+        re.IGNORECASE,
+    )

@@ -126,5 +126,9 @@ class Manage:
             return
         origin = request.headers.get("Origin")
         for url in (f"//{request.host}", origin):
-            if url is not None and urlsplit(url).hostname not in self._hosts:
+            try:
+                known = url is None or urlsplit(url).hostname in self._hosts
+            except ValueError:  # "[" and the like
+                known = False
+            if not known:
                 raise web.HTTPForbidden(reason="only for pages of this machine")

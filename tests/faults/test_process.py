@@ -61,15 +61,8 @@ def first_of_each_kind(found: list[Call]) -> list[int]:
     return [found.index(call) + 1 for call in dict.fromkeys(found)]
 
 
-# The event loop takes its signals' handlers away when it ends, and with them that of the command.
-UNHANDLED = pytest.mark.xfail(reason="SIGTERM after delivery ends the process by itself")
-# polars has reads go on after a SIGINT.
-DEAF = pytest.mark.xfail(run=False, reason="SIGINT at the question is not heard before Enter")
-NO_ANSWER = pytest.mark.xfail(reason="no answer is told as 130 or 70, and the run is not ended in the ledger")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("reporting", [False, pytest.param(True, marks=UNHANDLED)])
+@pytest.mark.parametrize("reporting", [False, True])
 def test_a_signal_at_a_call_that_changes_the_disk(shim: Shim, forks: Forks, tmp_path: Path, reporting: bool) -> None:
     found = count_calls(shim, forks, tmp_path / "counted", "bulk")
     report = next(i for i, call in enumerate(found, 1) if ".report.html" in call.file)
@@ -156,10 +149,10 @@ class Terminal:
     "how",
     [
         "SIGTERM",
-        pytest.param("SIGINT", marks=DEAF),
-        pytest.param("ctrl-c", marks=DEAF),
-        pytest.param("ctrl-d", marks=NO_ANSWER),
-        pytest.param("gone", marks=NO_ANSWER),
+        "SIGINT",
+        "ctrl-c",
+        "ctrl-d",
+        "gone",
     ],
 )
 def test_interrupted_while_it_asks(shop: Shop, box: SandboxThread, how: str) -> None:
@@ -186,9 +179,6 @@ def test_interrupted_while_it_asks(shop: Shop, box: SandboxThread, how: str) -> 
     assert f"exit {status}" in shop.do("status", "orders.yaml").out
 
 
-@pytest.mark.xfail(
-    strict=False, reason="now and then the progress bar fails when its terminal is gone, and the run ends 70"
-)
 def test_a_terminal_that_goes_away_stops_no_run(shop: Shop, start: Start) -> None:
     box = start("latency=30")
     shop.env["REDO_BASE_URL"] = box.base_url

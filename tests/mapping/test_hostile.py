@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pathlib
+import subprocess
+import sys
 import time
 
 import pytest
@@ -40,7 +42,20 @@ LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "\n".join(
         ("source: " + "x" * 1_000_001, (1, 1), "a mapping has at most 1 MB"),
         ("source: !!python/object/apply:os.system [echo]", (1, 9), "tags are not read: !!python/object/apply:os.system"),
         ("source: !custom {}", (1, 9), "tags are not read: !custom"),
+        ("source: !!python/name:os.system ''", (1, 9), "tags are not read: !!python/name:os.system"),
+        ("source: !!python/object/new:os.system {}", (1, 9), "tags are not read"),
+        ("source: !<tag:yaml.org,2002:python/module:os> x", (1, 9), "tags are not read"),
+        ("%TAG ! tag:yaml.org,2002:python/\n---\nsource: !name:os.system x", (3, 9), "tags are not read"),
+        ("source: {}\n!!python/name:os.system events: []", (2, 1), "tags are not read"),
+        ("source: !!binary eA==", (1, 9), "tags are not read: !!binary"),
+        ("source: !!set {a}", (1, 9), "tags are not read: !!set"),
+        ("source: !!merge x", (1, 9), "tags are not read: !!merge"),
+        ("a: &a {x: 1}\nb:\n  <<: *a", (3, 3), "merge keys (<<) are not read; write the keys out"),
+        ("a: &a {x: 1}\nb: {<<: [*a, *a]}", (2, 5), "merge keys (<<) are not read"),
+        ("a: &a [x]\n? *a\n: 1", (1, 4), "a key has to be a text"),
         ("source: {}\nsource: {}", (2, 1), 'the key "source" is here twice; first in line 1'),
+        ("source:\n  files: a\n  'files': b", (3, 3), 'the key "files" is here twice; first in line 2'),
+        ("source: {files: a, csv: {quote: x, quote: y}}", (1, 36), 'the key "quote" is here twice; first in line 1'),
         (": x", (1, 1), 'a name is missing before ":"'),
         ("{: x}", (1, 2), 'a name is missing before ":"'),
         ("? {a: 1}\n: 2", (1, 3), "a key has to be a text"),
@@ -71,6 +86,43 @@ def test_bytes_that_are_no_text(tmp_path: pathlib.Path, raw: bytes, place: tuple
     path.write_bytes(raw)
     [problem] = read(path).problems
     assert ((problem.line, problem.column), problem.message) == (place, message)
+
+
+NESTED = "a: &a x\n" + "".join(
+    f"k{i}: &b{i} [{', '.join(['*b' + str(i - 1) if i else '*a'] * 9)}]\n" for i in range(40)
+)
+BOMBS = {
+    "laughs": LAUGHS,
+    "laughs in flow": "{a: &a [x,x], b: &b [" + "*a," * 30_000 + "*a]}",
+    "nested aliases": NESTED,
+    "10 MB": "source: " + "x" * 10_000_000,
+    "10 MB of keys": "".join(f"k{i}: 1\n" for i in range(900_000)),
+    "many keys": "".join(f"k{i}: 1\n" for i in range(24_000)),
+    "one key, often": "a: 1\n" * 24_000,
+    "deep": "[" * 900_000,
+    "deep in blocks": "- " * 450_000,
+    "long quotes": "a: '" + "''" * 400_000,
+    "escapes": 'a: "' + "\\x41" * 200_000 + '"',
+}
+
+
+@pytest.mark.slow
+def test_bombs_cost_little(tmp_path: pathlib.Path) -> None:
+    """In a process of its own, whose memory tells: each is refused, within seconds, and together below 200 MB."""
+    for number, text in enumerate(BOMBS.values()):
+        (tmp_path / f"{number}.yaml").write_text(text)
+    code = (
+        "from pathlib import Path\n"
+        "from backfill.mapping import read\n"
+        f"for number in range({len(BOMBS)}):\n"
+        "    assert read(Path(f'{number}.yaml')).problems\n"
+        "status = Path('/proc/self/status')\n"
+        "print(status.read_text().split('VmHWM:')[1].split()[0] if status.exists() else 0)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 200_000, "kB"
 
 
 KEYS = [

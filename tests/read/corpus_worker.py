@@ -44,7 +44,11 @@ def checked(path: Path, folder: Path) -> dict[str, Any]:
         status = cli.guarded(lambda: cli.backfill.main(words, standalone_mode=False), debug=False)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     found = lines[-1] if lines else {}
-    return {"status": status, "error": err.getvalue(), **{key: found.get(key) for key in ("rows", "events", "problems")}}
+    return {
+        "status": status,
+        "error": err.getvalue(),
+        **{key: found.get(key) for key in ("rows", "events", "problems")},
+    }
 
 
 def declared(path: Path) -> str:

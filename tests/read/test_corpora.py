@@ -202,11 +202,26 @@ FINE: Answer = {
     "status": 3,
     "error": "",
     "rows": {"read": 3, "unreadable": 1, "filtered": 0, "mapped": 2},
-    "events": {"total": 2, "invalid": 1, "duplicate": 0, "already_delivered": 0, "changed": 0, "refused": 0, "ready": 1},
+    "events": {
+        "total": 2,
+        "invalid": 1,
+        "duplicate": 0,
+        "already_delivered": 0,
+        "changed": 0,
+        "refused": 0,
+        "ready": 1,
+    },
     "problems": [{"count": 1}, {"count": 1}],
     "others": {"rows": 3},
 }
-REFUSAL: Answer = {**FINE, "status": 65, "rows": None, "events": None, "problems": None, "error": "/x/a.csv: why\nhint\n"}
+REFUSAL: Answer = {
+    **FINE,
+    "status": 65,
+    "rows": None,
+    "events": None,
+    "problems": None,
+    "error": "/x/a.csv: why\nhint\n",
+}
 
 
 def test_what_would_be_a_fault() -> None:

@@ -33,6 +33,28 @@ def test_encodings_are_found(tmp_path: Path, encoding: str, shown: str) -> None:
     assert str(found.export.files[0].dialect).startswith(shown + ", semicolon")
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["José Núñez,Logroño", "Begoña Ibáñez,Cádiz"], ["Frédéric Lefèvre,Besançon", "Zoé Gagné,Québec"], ["Anne,£5.00"],
+        ["João Gonçalves,São Paulo"], ["Jim O\u2019Neil,size 6½"], ["déjà vu,€ 5"], ["größer,€ œ"], ["Søren Kjær,Ærøskøbing"],
+    ],
+)  # fmt: skip
+def test_western_letters_are_those_of_cp1252(tmp_path: Path, cells: list[str]) -> None:
+    text = "id,name,place\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells * 20))
+    found = read_text(tmp_path, text.encode("cp1252"))
+    assert [",".join(row) for row in found.rows] == text.splitlines()[1:]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cell"),
+    [("cp1251", "Иван Петров,Москва"), ("gb18030", "北京市朝阳区,王小明"), ("euc_kr", "서울특별시,김철수"), ("cp1250", "Ťapák,Šťastný")],
+)  # fmt: skip
+def test_other_letters_are_found(tmp_path: Path, encoding: str, cell: str) -> None:
+    text = "id,name,place\n" + "".join(f"{i},{cell}\n" for i in range(20))
+    assert [",".join(row) for row in read_text(tmp_path, text.encode(encoding)).rows] == text.splitlines()[1:]
+
+
 def test_shift_jis_is_found(tmp_path: Path) -> None:
     found = read_text(tmp_path, JAPANESE.encode("shift_jis"))
     assert found.columns == ["名前", "都市"]

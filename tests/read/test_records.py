@@ -150,9 +150,34 @@ def test_ragged_rows_are_neither_cut_nor_padded(block: int) -> None:
     assert bad[1].detail == "3 fields where the header has 2: d,e,f"
 
 
+@pytest.mark.parametrize("block", [1, 5, 1000])
+def test_the_text_of_a_bad_row_ends_before_its_line_end(block: int) -> None:
+    """What its last cell holds may tell which group it is of."""
+    _, bad = ours(b'a,b,A-17\r\n6" pipe,b,A-18\r\nx\xff,A-19\r\nc,d,A-20', 2, block)
+    assert [record.text[-4:] for record in bad] == ["A-17", "A-18", "A-19", "A-20"]
+    assert [record.problem for record in bad] == ["ragged", "ragged", "undecodable", "ragged"]
+
+
+@pytest.mark.parametrize("header", [b'a,"b\n1,2\n3,4" c\n5,6\n', b"a,\xff\n1,2\n"])
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_a_header_that_can_not_be_read_refuses_the_file(header: bytes, block: int) -> None:
+    """It is no row, and what its columns are called would be a guess."""
+    dialect = Dialect("utf-8", ",", '"', True, 0, ("a", "b"))
+    with pytest.raises(ExportError, match=r"^x\.csv:1: the header can't be read: .*$"):
+        list(read_records(io.BytesIO(header), dialect, "x.csv", block))
+
+
 @pytest.mark.parametrize("block", [1, 11, 1000])
 @pytest.mark.parametrize(
-    ("data", "line"), [(b'a,b\nc,"d\ne,f\n', 2), (b'"a","x\ny"\n"b', 3), (b'a,"b"\n\n"c,d\ne,f\n', 3)]
+    ("data", "line"),
+    [
+        (b'a,b\nc,"d\ne,f\n', 2),
+        (b'"a","x\ny"\n"b', 3),
+        (b'a,"b"\n\n"c,d\ne,f\n', 3),
+        (b'a,b\rc,d\r"e,f\rg', 3),
+        (b'a,"b""\r\n"\r\n6" x,"y', 3),
+        (b'"",""""\n",', 2),
+    ],
 )
 def test_a_quote_that_never_closes_refuses_the_file(data: bytes, line: int, block: int) -> None:
     with pytest.raises(ExportError, match=rf"^x\.csv:{line}: a quote that opens here never closes"):
@@ -180,6 +205,9 @@ def test_a_record_without_end_is_refused_before_it_fills_the_memory(monkeypatch:
         list(read_records(stream, dialect, "x.csv", 10_000))
     assert "line 2" in caught.value.hint
     assert stream.tell() < 300_000
+    with pytest.raises(ExportError) as caught:
+        list(read_records(io.BytesIO(b'a,b\n6" x,' + b"x" * 1_000_000), dialect, "x.csv", 10_000))
+    assert "quote" not in caught.value.hint
 
 
 def test_nul_and_control_characters_are_kept() -> None:

@@ -19,10 +19,15 @@ from backfill.read import escape
 from backfill.records import FILE, ROW, Events, Outcome, Refusal, Rejection
 from backfill.report import RunFolder, last_run, render
 from backfill.run import describe
-from tests.run.support import summary
+from tests.run import support
 
 NOW = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script>&\"'\u202e{{ 7*7 }}"
+
+
+def summary(**parts):
+    """A summary of one accepted event, all files of which were read."""
+    return {"unread": [], **support.summary(**parts)}
 
 
 @pytest.fixture
@@ -188,14 +193,16 @@ def test_markup_is_inert():
         by_event_name={HOSTILE: {"ready": 1, "accepted": 1}},
         notices=[{"code": "unset", "field": HOSTILE, "count": 1}],
         files=[{"name": HOSTILE, "format": "csv", "read_as": HOSTILE}],
+        unread=[{"name": HOSTILE, "why": HOSTILE}],
         problems=[{"code": "missing", "count": 1, "title": HOSTILE, "fix": HOSTILE,
                    "examples": [{"place": HOSTILE, "column": HOSTILE, "value": HOSTILE, "detail": HOSTILE}]}],
         events={"changed": 1, "total": 2},
     )  # fmt: skip
     assert "script" not in reader.tags
     assert reader.links == []
-    assert reader.text.count("alert('x')") >= 8
+    assert reader.text.count("alert('x')") >= 9
     assert "{{ 7*7 }}" in reader.text
+    assert "\u202e" not in reader.text, "a mark that turns a line around is written out"
 
 
 def test_a_page_of_many_names_and_files_stays_small():
