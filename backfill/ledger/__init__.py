@@ -3,8 +3,9 @@
     open ─→ begin_run ─→ find, record, find, record … ─→ end_run ─→ close     one run, one writing connection
     read ─→ totals, runs, find ─→ close                               any number of them, also during a run
 
-It holds digests of ids and bodies, the names of events, the API's own words for a refusal, and the runs. It
-holds no secret, and of customers nothing else; only the API's words could quote what they refuse.
+It holds digests of ids and bodies, the names of events, the API's own words for a refusal, the runs, and what of each
+mapping its ids hang on. It holds no secret, and of customers nothing else; only the API's words could quote what they
+refuse.
 
 The only part that knows the database. Three rules keep it whole:
 
