@@ -69,7 +69,7 @@ def make_transport(
     does; this machine itself is never asked for through a proxy. No redirects, no cookies, no decompression,
     no .netrc.
     """
-    return _Transport(connections, connect_seconds, ssl_context or _ssl_context(), trust_env)
+    return _Transport(connections, connect_seconds, ssl_context, trust_env)
 
 
 def _ssl_context() -> ssl.SSLContext:
@@ -96,7 +96,7 @@ _attempt: ContextVar[_Attempt] = ContextVar("attempt")
 class _Connector(aiohttp.TCPConnector):
     """Remembers which connections have served before."""
 
-    def __init__(self, connections: int, context: ssl.SSLContext) -> None:
+    def __init__(self, connections: int, context: ssl.SSLContext | bool) -> None:
         super().__init__(limit=connections, ssl=context, keepalive_timeout=KEEP_ALIVE_SECONDS)
         self._served: WeakSet[ResponseHandler] = WeakSet()
 
@@ -122,7 +122,9 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    def __init__(self, connections: int, connect_seconds: float, context: ssl.SSLContext, trust_env: bool) -> None:
+    def __init__(
+        self, connections: int, connect_seconds: float, context: ssl.SSLContext | None, trust_env: bool
+    ) -> None:
         self._connections = connections
         self._context = context
         self._trust_env = trust_env
@@ -134,11 +136,13 @@ class _Transport(httpx.AsyncBaseTransport):
         self._session: aiohttp.ClientSession | None = None
         self._last: tuple[httpx.URL | None, URL, str | None] = None, URL(), None
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, url: httpx.URL) -> aiohttp.ClientSession:
         """Made with the first request: a session belongs to the loop it is made in."""
         if self._session is None:
+            # Reading all certificates takes 0.1 s, in vain for a sandbox. True is a context that checks, too.
+            context = self._context or (_ssl_context() if url.scheme == "https" else True)
             self._session = aiohttp.ClientSession(
-                connector=_Connector(self._connections, self._context),
+                connector=_Connector(self._connections, context),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 timeout=self._timeout,
@@ -153,7 +157,7 @@ class _Transport(httpx.AsyncBaseTransport):
         return self._last[1:]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        session = self._open()
+        session = self._open(request.url)
         url, proxy = self._route(request.url)
         content = await request.aread()
         attempt = _Attempt(fresh=bool(request.extensions.get(FRESH)))

@@ -61,8 +61,8 @@ class Scenario:
 
 
 SCENARIOS = {
-    "single": Scenario("single", 30, 3, {}),
-    "bulk": Scenario("bulk", 600, 3, {}),
+    "single": Scenario("single", 24, 3, {}),
+    "bulk": Scenario("bulk", 420, 3, {}),
     "twins": Scenario("single", 24, 0, {}, {"hash": "*", "prefix": "t:", "occurrence": True}),
     "groups": Scenario("bulk", 60, 3, {"group_by": {"columns": ["order_id"], "adjacent": False}}),
 }
@@ -137,7 +137,7 @@ def killed(place: Place, scenario: Scenario, point: str, nth: int) -> bool:
     return True
 
 
-def mended(place: Place, scenario: Scenario, clean: Clean) -> None:
+def mended(place: Place, scenario: Scenario, clean: Clean, *, once_more: bool) -> None:
     """The next run brings what is missing and nothing else."""
     before, again = set(place.arrived()), Counter(place.again())
     known = place.known(before) if (place.state / "ledger.db").exists() else set()
@@ -150,8 +150,9 @@ def mended(place: Place, scenario: Scenario, clean: Clean) -> None:
     assert summary["problems"] == clean.summary["problems"]
     assert summary["events"]["already_delivered"] == len(known)
     assert summary["events"]["accepted"] == len(clean.events) - len(known)
-    assert place.run() == scenario.status
-    assert place.summary()["requests"] == 0
+    if once_more:
+        assert place.run() == scenario.status
+        assert place.summary()["requests"] == 0
     left = [path.name for path in place.state.glob("runs/*/.*")]
     assert all(name.endswith(".new") for name in left), left
     assert list(place.state.glob("gather-*")) == []
@@ -183,14 +184,14 @@ def test_no_call_was_forgotten(clean: dict[str, Clean], name: str) -> None:
 @pytest.mark.parametrize("name", ["single", "bulk"])
 @pytest.mark.parametrize("call", CALLS)
 def test_killed_at_each_call(place: Make, clean: dict[str, Clean], name: str, call: str) -> None:
-    """Before it, within it where it has a middle, and after it; the first time, midway and the last time."""
+    """Before it, within it where it has a middle, and after it; the first time and the last."""
     scenario, counts = SCENARIOS[name], clean[name].points
     for point in sorted(point for point in counts if call_of(point) == call):
-        for nth in sorted({1, (counts[point] + 1) // 2, counts[point]}):
+        for nth in sorted({1, counts[point]}):
             here = place(name)
             # How outcomes are put together in a commit, and so how many there are, is another each time.
             assert killed(here, scenario, point, nth) or call == "commit recording outcomes"
-            mended(here, scenario, clean[name])
+            mended(here, scenario, clean[name], once_more=nth == 1)
 
 
 @pytest.mark.slow
@@ -203,7 +204,8 @@ def test_killed_by_chance(place: Make, clean: dict[str, Clean], box: SandboxThre
     here = place(name)
     faults = chance.choice(["", "", "latency=3±3", f"reset=4%,reset_stored=4%,503=4%,seed={seed}"])
     plan = [
-        (point := chance.choice(sorted(counts)), chance.randint(1, counts[point])) for _ in range(chance.randint(1, 3))
+        (point := chance.choice(sorted(counts)), chance.randint(1, counts[point]))
+        for _ in range(chance.choice((1, 1, 2, 3)))
     ]
     print(json.dumps({"seed": seed, "scenario": name, "faults": faults, "kills": plan}))
     box.set_faults(Faults.parse(faults))
@@ -212,4 +214,4 @@ def test_killed_by_chance(place: Make, clean: dict[str, Clean], box: SandboxThre
             killed(here, scenario, point, nth)
     finally:
         box.set_faults(Faults())
-    mended(here, scenario, clean[name])
+    mended(here, scenario, clean[name], once_more=seed % 4 == 0)

@@ -75,7 +75,7 @@ def test_a_kill_loses_nothing_that_was_recorded(recorder: Recorder, state: Path,
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_many_kills_lose_nothing_that_was_recorded(recorder: Recorder, state: Path, target: Target) -> None:
-    kill_while_recording(recorder, state, target, range(100, 160))
+    kill_while_recording(recorder, state, target, range(100, 125))
 
 
 def test_a_second_run_is_turned_away_at_once(recorder: Recorder, state: Path, target: Target) -> None:

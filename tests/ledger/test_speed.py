@@ -10,25 +10,23 @@ import pytest
 from backfill.ledger import Ledger, RunInfo, Target, key
 from backfill.records import Events, Outcome
 
-MILLION = 1_000_000
-
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("batch, least", [(10_000, 30_000), (100, 14_000)])
-def test_a_million_events(state: Path, target: Target, batch: int, least: int) -> None:
-    keys = [key(f"order:{number}") for number in range(MILLION)]
+@pytest.mark.parametrize("count, batch, least", [(1_000_000, 10_000, 30_000), (200_000, 100, 14_000)])
+def test_many_events(state: Path, target: Target, count: int, batch: int, least: int) -> None:
+    keys = [key(f"order:{number}") for number in range(count)]
     taken = 0.0
     with Ledger.open(state, target) as ledger:
         run = ledger.begin_run(RunInfo("orders"))
-        for start in range(0, MILLION, batch):
+        for start in range(0, count, batch):
             part = keys[start : start + batch]
             events = Events([b""] * batch, [""] * batch, part, part, ["Order Placed"] * batch, [0] * batch, [0] * batch)
             outcome = Outcome(events, accepted=range(batch))
             began = time.perf_counter()
             ledger.record([outcome], run)
             taken += time.perf_counter() - began
-        recorded = MILLION / taken
+        recorded = count / taken
 
         def lookups(wanted: list[bytes], known: int) -> float:
             began = time.perf_counter()
@@ -36,12 +34,12 @@ def test_a_million_events(state: Path, target: Target, batch: int, least: int) -
             assert found == known
             return len(wanted) / (time.perf_counter() - began)
 
-        hits = lookups(keys, MILLION)
-        misses = lookups([key(f"return:{number}") for number in range(MILLION)], 0)
+        hits = lookups(keys, count)
+        misses = lookups([key(f"return:{number}") for number in range(count)], 0)
         began = time.perf_counter()
-        assert ledger.totals().accepted == {"Order Placed": MILLION}
+        assert ledger.totals().accepted == {"Order Placed": count}
         counted = time.perf_counter() - began
-    size = (state / "ledger.db").stat().st_size / MILLION
+    size = (state / "ledger.db").stat().st_size / count
     print(
         f"\nbatches of {batch}: {recorded:,.0f} records/s, look-ups {hits:,.0f} hits/s and {misses:,.0f} misses/s, "
         f"totals in {counted:.2f} s, {size:.0f} bytes an event"
