@@ -117,7 +117,7 @@ def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
 @BASE_URL
 @click.option("--endpoint", type=click.Choice(["single", "bulk"]), help="One event a request, or up to 100.")
 @click.option("--rate", type=float, help="Requests per second, of the store's 100.")
-@click.option("--concurrency", type=click.IntRange(1, 512), help="Requests in flight at most.")
+@click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at most.")
 @click.option("--limit", type=click.IntRange(1), help="Send the first N events and stop: a canary.")
 @SANDBOX
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")

@@ -7,6 +7,7 @@ decided here, once the export has been read, is applied by number when it is rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -74,6 +75,7 @@ class Index:
     twins: tuple[UInt64s, UInt64s] = field(default_factory=lambda: (np.empty(0, np.uint64), np.empty(0, np.uint64)))
     twins_differ: int = 0
     checksums: list[Checksum] = field(default_factory=list)
+    held: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     _held: dict[int, bool] = field(default_factory=dict)
 
     def add(
@@ -141,8 +143,8 @@ class Index:
                 }
             )
             # What is held is no reason to reject another. Twins keep their places.
-            held = np.flatnonzero(self.states == State.HELD)
-            frame = frame.filter(pl.col("allowed") | ~pl.col("number").is_in(pl.Series(held).implode()))
+            held = pl.Series(np.flatnonzero(self.held))
+            frame = frame.filter(pl.col("allowed") | ~pl.col("number").is_in(held.implode()))
             problems += self._repeats(frame.filter(pl.len().over("first", "second") > 1))
         for unused in (self._second_ids, self._contents, self._twin_allowed):
             unused.clear()
@@ -150,6 +152,7 @@ class Index:
 
     def _hold(self) -> None:
         """Events that were to be sent, and can't be for the file they are in, wait."""
+        self.held = np.zeros(len(self.states), np.bool_)
         for file, neighbours in self._held.items():
             low, high = np.uint64(file << ROW_BITS), np.uint64((file + 1) << ROW_BITS)
             held = (self.places >= low) & (self.places < high)
@@ -158,7 +161,8 @@ class Index:
                 held |= self.places == before.max()
             if neighbours and len(behind):
                 held |= self.places == behind.min()
-            self.states[held & np.isin(self.states, (State.NEW, State.REFUSED))] = State.HELD
+            self.held |= held
+        self.states[self.held & (self.states == State.NEW)] = State.HELD
 
     def _repeats(self, frame: pl.DataFrame) -> list[LateProblem]:
         ids = ["first", "second"]
@@ -226,6 +230,10 @@ class Index:
         result = np.zeros(stop - start, np.int64)
         result[numbers[low:high].astype(np.int64) - start] = twins[low:high]
         return pl.Series(result)
+
+    def chosen(self, states: Sequence[State]) -> npt.NDArray[np.bool_]:
+        """Which events are in one of these states, and are not held."""
+        return np.isin(self.states, states) & ~self.held if len(self.held) else np.isin(self.states, states)
 
     def counts(self) -> dict[State, int]:
         """How many events have each state."""

@@ -1,12 +1,13 @@
 """What a changed mapping would do to the ids of events that were delivered.
 
-The ledger keeps, by the mapping file's name, what of it ids hang on. Where that is another now, the export is read
+The ledger keeps, by the mapping file's place, what of it ids hang on. Where that is another now, the export is read
 once more as the mapping was: an event that is delivered under its old id and new under the one it would get now would
 be sent again, and the store would count it twice.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from pydantic import ValidationError
 from backfill.errors import ExportError, MappingError, MappingProblem
 from backfill.index import State
 from backfill.ledger import Ledger
-from backfill.mapping import Customer, Event, Mapping, Source, Value
+from backfill.mapping import Customer, Event, HashId, Mapping, Source, Value
 from backfill.printable import plural
 from backfill.read import open_export
 from backfill.shape import compile_shaper
-from backfill.survey import Plan, Survey, survey
+from backfill.survey import Plan, Survey, resolve, survey
 
 __all__ = ["identity_of", "moved"]
 
@@ -30,47 +31,55 @@ __all__ = ["identity_of", "moved"]
 def identity_of(planned: Plan) -> dict[str, Any]:
     """What of a mapping its uniqueIds hang on, as JSON data.
 
-    "*" is written out as the columns that it stands for: one more in the export changes all ids too.
+    "*" is written out as the columns that it stands for: one more in the export changes all ids too. Of twins it
+    counts which rows there are.
     """
     source, events = planned.mapping.source, []
+    twins = any(isinstance(event.uniqueId, HashId) and event.uniqueId.occurrence for event in planned.mapping.events)
     for event in planned.mapping.events:
         one = event.uniqueId.model_dump(mode="json")
         if one.get("hash") == "*":
             one["hash"] = sorted(planned.export.schema)
-        events.append({"uniqueId": one, "where": event.where})
-    return {"source": source.model_dump(mode="json", include={"csv", "where", "group_by"}), "events": events}
+        events.append({"uniqueId": one, "where": event.where if twins else None})
+    kept = {"csv", "group_by", "where"} if twins else {"csv", "group_by"}
+    return {"source": source.model_dump(mode="json", include=kept), "events": events}
 
 
 def moved(
-    planned: Plan, found: Survey, ledger: Ledger, now: datetime, scratch: Path | None = None
+    planned: Plan, found: Survey, ledger: Ledger, name: str, now: datetime, scratch: Path | None = None
 ) -> MappingError | None:
     """What is wrong if delivered events of this export would get other ids than they were delivered under.
 
-    `found` is what the survey found with the mapping as it is.
+    `found` is what the survey found with the mapping as it is, `name` what the ledger calls it.
     """
-    before, after = ledger.identity(planned.mapping.path.name), identity_of(planned)
+    before, after = ledger.identity(name), identity_of(planned)
     if before is None or before == after or ledger.is_empty():
         return None
     old_ids = [one["uniqueId"] for one in before["events"]]
     new_ids = [one["uniqueId"] for one in after["events"]]
-    number = next((i for i, (old, new) in enumerate(zip(old_ids, new_ids, strict=False)) if old != new), 0)
-    was = _words(old_ids[number])
+    number = next((i for i, (old, new) in enumerate(zip(old_ids, new_ids, strict=False)) if old != new), None)
+    was = "source.csv, group_by or where was another" if number is None else f"uniqueId was {_words(old_ids[number])}"
     try:
         old = _plan(planned, before, now)
     except (MappingError, ExportError, ValidationError):
         what = (
             f"events that this mapping delivered may be sent again under other ids, and be counted twice: "
-            f"their uniqueId was {was}, and the export has no such columns now, so that nobody can tell how many"
+            f"their {was}, and the export can't be read so now, so that nobody can tell how many"
         )
     else:
-        count = _moved(found, survey(old, ledger, now, scratch))
+        as_it_was = Survey()
+        # What can't be read as the mapping was, it has not delivered either.
+        with suppress(ExportError):
+            survey(old, ledger, now, scratch, into=as_it_was)
+        resolve(as_it_was, old.export)
+        count = _moved(found, as_it_was)
         if not count:
             return None
         what = (
             f"{plural(count, 'event')} that this mapping delivered would be sent again under other ids, and be "
-            f"counted twice: their uniqueId was {was}"
+            f"counted twice: their {was}"
         )
-    line, column = planned.mapping.position(("events", number, "uniqueId"))
+    line, column = planned.mapping.position(("source",) if number is None else ("events", number, "uniqueId"))
     hint = "put back what ids hang on (uniqueId, csv, group_by); or, if the store is to have them once more, --new-ids"
     return MappingError(str(planned.mapping.path), [MappingProblem(line, column, what, hint)])
 

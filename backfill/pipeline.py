@@ -20,14 +20,13 @@ import numpy as np
 import polars as pl
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from backfill.errors import BackfillError, BugError, ExportError, InterruptedRun
-from backfill.index import State, checksum
+from backfill.errors import BackfillError, BugError, InterruptedRun
+from backfill.index import State
 from backfill.ledger import Ledger
 from backfill.pack import pack
 from backfill.records import Events, Outcome, Request
 from backfill.send import Sender, Snapshot, Target
-from backfill.shape import HEAD, ID, TAIL
-from backfill.survey import Plan, Survey, events_of
+from backfill.survey import Plan, Survey, again, events_of
 from backfill.world import World
 
 __all__ = ["Delivered", "Delivery", "Sending", "deliver"]
@@ -89,14 +88,14 @@ class Delivery:
     watch: Callable[[Sending], None] = lambda sending: None
 
     @property
-    def states(self) -> tuple[int, ...]:
+    def states(self) -> tuple[State, ...]:
         """The states of the events to be sent."""
         return (State.NEW, State.REFUSED) if self.retry_rejected else (State.NEW,)
 
     @property
     def total(self) -> int:
         """How many events are to be sent."""
-        ready = int(np.isin(self.survey.index.states, self.states).sum())
+        ready = int(self.survey.index.chosen(self.states).sum())
         return ready if self.limit is None else min(ready, self.limit)
 
 
@@ -122,29 +121,18 @@ def _loop() -> dict[str, object]:
 def to_send(delivery: Delivery) -> Iterator[Events]:
     """The events to be sent, chunk by chunk, in the export's order. Raises ExportError if the export is another now."""
     index, shaper = delivery.survey.index, delivery.planned.shaper
+    chosen = index.chosen(delivery.states)
     left = delivery.total
-    unread = {one.file for one in delivery.survey.unread}
-    checked = iter(index.checksums)
-    at = 0
-    for chunk in shaper.whole_groups(delivery.planned.export.chunks(), delivery.scratch):
-        if chunk.unread and chunk.unread.file not in unread:
-            raise ExportError(chunk.unread.why, hint=chunk.unread.hint)
-        if not chunk.frame.height:
-            continue
-        events = shaper.shape(chunk.frame).events
+    for _, events, at in again(delivery.planned, delivery.survey, delivery.scratch):
         stop = at + events.height
-        states = index.states[at:stop]
-        if next(checked, None) != checksum(shaper.finish_id(events)[ID], (events[HEAD], events[TAIL])):
-            raise ExportError("the export has other rows than when it was checked", hint="run again")
-        chosen = np.flatnonzero(np.isin(states, delivery.states))[:left]
-        if len(chosen):
-            left -= len(chosen)
+        mine = np.flatnonzero(chosen[at:stop])[:left]
+        if len(mine):
+            left -= len(mine)
             whole = shaper.finish_id(events, index.twin_of(at, stop))
-            yield events_of(whole[pl.Series(chosen)])
+            yield events_of(whole[pl.Series(mine)])
             if not left:
                 # Nothing more is read: what happens to the file now is no business of this run.
                 return
-        at = stop
 
 
 class _Run:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-__all__ = ["FILE", "ROW", "Chunk", "Events", "Outcome", "Refusal", "Rejection", "Request"]
+__all__ = ["FILE", "ROW", "Chunk", "Events", "Outcome", "Refusal", "Rejection", "Request", "UnreadFile"]
 
 # Columns that `read` adds to each frame. No export has a colon-led name by chance; `read` refuses one that does.
 FILE = ":file"

@@ -23,16 +23,18 @@ from backfill.moved import identity_of, moved
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.printable import plural
 from backfill.read import unread_error
-from backfill.report import RunFolder, problems_of, render, summarize
+from backfill.report import RUN_FOLDERS, RunFolder, problems_of, render, summarize
 from backfill.send import Target
-from backfill.settings import Flags, Settings, resolve, state_folder
+from backfill.settings import Flags, Settings, resolve
 from backfill.survey import Plan, Survey, plan, survey
+from backfill.survey import resolve as conclude
 from backfill.world import World
 
 __all__ = ["Observer", "Result", "check", "describe", "run"]
 
 SANDBOX_DATABASE = "events.db"
-GATHER = "gather-"
+GATHER = "gather"
+MOST_NOTED = 10
 
 
 class Observer:
@@ -92,10 +94,10 @@ def check(
         if settings is not None:
             target = LedgerTarget(settings.base_url, settings.store)
             ledger = stack.enter_context(Ledger.read(settings.state, target))
-        scratch = stack.enter_context(_scratch(state_folder(path, flags), planned, ask=False))
+        scratch = stack.enter_context(_scratch(None, planned))
         found = survey(planned, ledger, now, scratch, watch=observer.checking)
-        if ledger is not None and _ids_matter(flags):
-            found.moved = moved(planned, found, ledger, now, scratch)
+        if ledger is not None and settings is not None and _ids_matter(flags):
+            found.moved = moved(planned, found, ledger, _name_in(settings.state, path), now, scratch)
     observer.checked(planned, found, settings)
     return planned, found, settings
 
@@ -130,7 +132,8 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         stack.push(_ended(ledger, number))
-        scratch = stack.enter_context(_scratch(settings.state, planned, ask=True))
+        _clear_scratch(folder.path.parent)
+        scratch = stack.enter_context(_scratch(folder.path, planned))
         going = _Going(flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch)
         return going.on()
 
@@ -163,9 +166,15 @@ class _Going:
         except BackfillError as error:
             self._failed(error)
         except KeyboardInterrupt:
-            self._failed(InterruptedRun("interrupted while checking", signal=signal.SIGINT, hint="run it again"))
+            hint = "run the same command again to go on"
+            self._failed(InterruptedRun("interrupted: what was sent is recorded", signal=signal.SIGINT, hint=hint))
         with _undisturbed():
             return self._finish()
+
+    @property
+    def name(self) -> str:
+        """What the ledger calls the mapping."""
+        return _name_in(self.settings.state, self.planned.mapping.path)
 
     def _failed(self, error: BackfillError) -> None:
         """The first error tells how the run ended."""
@@ -183,8 +192,10 @@ class _Going:
         )
         self.folder.change(self.found.changed.values())
         if _ids_matter(self.flags):
-            self.found.moved = moved(self.planned, self.found, self.ledger, self.started, self.scratch)
+            self.found.moved = moved(self.planned, self.found, self.ledger, self.name, self.started, self.scratch)
         self.observer.checked(self.planned, self.found, self.settings)
+        for unread in self.found.unread[:MOST_NOTED]:
+            self.observer.note(f"not read: {unread.why}")
         if self.found.moved:
             raise self.found.moved
 
@@ -213,34 +224,35 @@ class _Going:
                     f"{delivery.total:,} events would be sent, and nobody agreed",
                     hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
                 )
-        if not self.flags.files:
-            # Before the first request, so that no kill comes between.
-            self.ledger.set_identity(self.planned.mapping.path.name, identity_of(self.planned))
+        if not self.flags.files and (not self.found.unread or self.ledger.identity(self.name) is None):
+            # Before the first request, so that no kill comes between. While a file can't be read, nobody knows whether
+            # its events were delivered under other ids: it is asked once more when it can be.
+            self.ledger.set_identity(self.name, identity_of(self.planned))
         if delivery.total:
-            self.delivered = self._deliver(delivery)
+            self._deliver(delivery)
         check_balance(self.found, self.delivered, delivery.total)
 
-    def _deliver(self, delivery: Delivery) -> Delivered:
+    def _deliver(self, delivery: Delivery) -> None:
         settings = self.settings
+        self.delivered = Delivered(pending=delivery.total, unsent=delivery.total)
         if not settings.sandbox:
-            return deliver(delivery)
+            self.delivered = deliver(delivery)
+            return
         from backfill.sandbox import ListenError, Options, SandboxThread, StoreError
 
         database = settings.state / SANDBOX_DATABASE
-        delivered = Delivered(pending=delivery.total, unsent=delivery.total)
         try:
             with SandboxThread(Options(database=database)) as box:
                 self.observer.sandbox(box.page_url, database)
                 target = Target(box.base_url, settings.store, settings.secret, bulk=settings.bulk)
-                delivered = deliver(replace(delivery, target=target))
+                self.delivered = deliver(replace(delivery, target=target))
         except (ListenError, StoreError) as error:
             hint = f"make room or mend the permissions in {settings.state}, then run again"
-            delivered.error = StorageError(f"running the sandbox: {error}", hint=hint)
-        return delivered
+            self._failed(StorageError(f"running the sandbox: {error}", hint=hint))
 
     def _finish(self) -> Result:
         # An error in the survey leaves undecided what only the whole export shows.
-        self.found.index.resolve()
+        conclude(self.found, self.planned.export)
         problems = problems_of(self.found, self.planned.export)
         try:
             self.folder.close()
@@ -300,8 +312,8 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     if events["changed"]:
         parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
         todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
-    if events["pending"] and not summary["unread"]:
-        parts.append(f"{events['pending']:,} left out by --limit")
+    if left_out := events["pending"] - summary["held"]:
+        parts.append(f"{left_out:,} left out by --limit")
         todo.append("Look at your store; when all is well, run again without --limit.")
     return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
 
@@ -343,25 +355,34 @@ def _settings_if_any(path: Path, planned: Plan, flags: Flags) -> Settings | None
 
 
 @contextmanager
-def _scratch(state: Path, planned: Plan, *, ask: bool) -> Iterator[Path | None]:
-    """A folder for groups that are gathered on disk, removed at the end; None when nothing needs one."""
+def _scratch(base: Path | None, planned: Plan) -> Iterator[Path | None]:
+    """A folder for groups that are gathered on disk, removed at the end; None when nothing needs one.
+
+    `base` is the run's folder; None is the system's for temporary files.
+    """
     group_by = planned.mapping.source.group_by
     if group_by is None or group_by.adjacent:
         yield None
         return
-    base = state if ask else None
-    if base is not None:
-        # What a killed run left there: this run holds the lock, so that nobody uses it.
-        for left in base.glob(f"{GATHER}*"):
-            shutil.rmtree(left, ignore_errors=True)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=GATHER, dir=base))
+        folder = Path(tempfile.mkdtemp(prefix=f"{GATHER}-", dir=base))
     except OSError as error:
         raise _no_folder(base or Path(tempfile.gettempdir()), error) from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear_scratch(runs: Path) -> None:
+    """Remove what killed runs left of groups: this one holds the lock, so that nobody uses it."""
+    for left in runs.glob(f"{RUN_FOLDERS}/{GATHER}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _name_in(state: Path, mapping: Path) -> str:
+    """What the ledger of a state folder calls a mapping: another in another folder has the same file name."""
+    return os.path.relpath(mapping.resolve(), state.resolve().parent)
 
 
 def _make_folder(path: Path, world: World) -> None:

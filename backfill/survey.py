@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backfill.errors import MappingError
-from backfill.index import Index, LateProblem, State
+from backfill.errors import ExportError, MappingError
+from backfill.index import Index, LateProblem, State, checksum
 from backfill.ledger import Ledger, content, key
 from backfill.mapping import Draft, HashId, Mapping
 from backfill.read import Export, open_export, unread_error
@@ -39,7 +39,7 @@ from backfill.shape import (
     compile_shaper,
 )
 
-__all__ = ["NameStats", "Plan", "ProblemGroup", "Survey", "Tally", "events_of", "plan", "survey"]
+__all__ = ["NameStats", "Plan", "ProblemGroup", "Survey", "Tally", "again", "events_of", "plan", "resolve", "survey"]
 
 EXAMPLES = 5
 RECENT = timedelta(hours=72)
@@ -94,7 +94,6 @@ class Survey:
     rows: Tally = field(default_factory=Tally)
     index: Index = field(default_factory=Index)
     invalid: int = 0
-    bytes: int = 0
     problems: dict[str, ProblemGroup] = field(default_factory=dict)
     notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
     names: dict[str, NameStats] = field(default_factory=dict)
@@ -211,9 +210,8 @@ def survey(
             reject(chunk.frame, list(chunk.unreadable))
         if watch:
             watch(found)
-    _resolve(found, export)
-    if known is not None and any(twins):
-        _ask_about_twins(found, planned, known, now, scratch)
+    resolve(found, export)
+    _settle(found, planned, known if any(twins) else None, now, scratch)
     if found.late and reject:
         _reject_late(found, planned, scratch, reject)
     # One that differs from a row before it is a duplicate or a conflict of that row, and no change.
@@ -279,28 +277,51 @@ def _add_changed(found: Survey, events: pl.DataFrame, i: int, start: int) -> Non
         found.changed[start + i] = (row[ID], row[FILE], row[ROW], row[NAME])
 
 
-def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, now: datetime, scratch: Path | None) -> None:
-    """Twins get their ids when the whole export was seen: only then can the ledger be asked about them."""
+def again(planned: Plan, found: Survey, scratch: Path | None) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, int]]:
+    """The export once more: each chunk's rows and events, and the number of its first event.
+
+    What was decided by number is of use only if the export is as it was. Raises ExportError where it is not: also
+    where a file can't be read now that could be, or the other way round.
+    """
+    unread = {one.file for one in found.unread}
+    checked = iter(found.index.checksums)
     at = 0
-    for events in _again(planned, scratch):
+    for chunk in planned.shaper.whole_groups(planned.export.chunks(), scratch):
+        if chunk.unread and chunk.unread.file not in unread:
+            raise ExportError(chunk.unread.why, hint=chunk.unread.hint)
+        if not chunk.frame.height:
+            continue
+        events = planned.shaper.shape(chunk.frame).events
+        if next(checked, None) != checksum(planned.shaper.finish_id(events)[ID], (events[HEAD], events[TAIL])):
+            raise ExportError("the export has other rows than when it was checked", hint="run again")
+        yield chunk.frame, events, at
+        at += events.height
+
+
+def _settle(found: Survey, planned: Plan, ledger: Ledger | None, now: datetime, scratch: Path | None) -> None:
+    """Of what was taken for new some is held, or is a twin that `ledger` knows."""
+    if ledger is not None:
+        _ask_about_twins(found, planned, ledger, scratch)
+    if ledger is not None or found.unread:
+        _count_names_again(found, planned, now, scratch)
+
+
+def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, scratch: Path | None) -> None:
+    """Twins get their ids when the whole export was seen: only then can the ledger be asked about them."""
+    for _, events, at in again(planned, found, scratch):
         stop = at + events.height
         whole = planned.shaper.finish_id(events, found.index.twin_of(at, stop))
         states = _states(found, whole, ledger, at)
-        new = found.index.states[at:stop] == State.NEW
-        found.index.states[at:stop][new] = states[new]
-        at = stop
+        mine = found.index.states[at:stop]
+        known = np.isin(mine, (State.NEW, State.HELD)) & (states != State.NEW)
+        mine[known] = states[known]
+
+
+def _count_names_again(found: Survey, planned: Plan, now: datetime, scratch: Path | None) -> None:
     found.names = {}
-    at = 0
-    for events in _again(planned, scratch):
-        stop = at + events.height
-        _add_names(found, events.filter(pl.Series(found.index.states[at:stop] == State.NEW)), now)
-        at = stop
-
-
-def _again(planned: Plan, scratch: Path | None) -> Iterator[pl.DataFrame]:
-    for chunk in planned.shaper.whole_groups(planned.export.chunks(), scratch):
-        if chunk.frame.height:
-            yield planned.shaper.shape(chunk.frame).events
+    for _, events, at in again(planned, found, scratch):
+        new = found.index.states[at : at + events.height] == State.NEW
+        _add_names(found, events.filter(pl.Series(new, dtype=pl.Boolean)), now)
 
 
 def _reject_late(found: Survey, planned: Plan, scratch: Path | None, reject: Rejecter) -> None:
@@ -309,14 +330,16 @@ def _reject_late(found: Survey, planned: Plan, scratch: Path | None, reject: Rej
     files = pl.Series([file for file, _ in by_place], dtype=pl.UInt32)
     rows = pl.Series([row for _, row in by_place], dtype=pl.UInt64)
     wanted = pl.DataFrame({FILE: files, ROW: rows})
-    for chunk in planned.shaper.whole_groups(planned.export.chunks(), scratch):
-        if chunk.frame.height:
-            hits = chunk.frame.select(FILE, ROW).join(wanted, on=[FILE, ROW], how="semi")
-            if hits.height:
-                reject(chunk.frame, [_late(by_place[place], planned.export) for place in hits.rows()])
+    for frame, _, _ in again(planned, found, scratch):
+        hits = frame.select(FILE, ROW).join(wanted, on=[FILE, ROW], how="semi")
+        if hits.height:
+            reject(frame, [_late(by_place[place], planned.export) for place in hits.rows()])
 
 
-def _resolve(found: Survey, export: Export) -> None:
+def resolve(found: Survey, export: Export) -> None:
+    """Decide what only the whole export shows, or as much of it as was read; once it is done it changes nothing."""
+    if len(found.index.states):
+        return
     found.late = found.index.resolve()
     _add_problems(found, [_late(late, export) for late in found.late])
     if found.index.twins_differ:
@@ -361,9 +384,6 @@ def _add_events(
 ) -> None:
     found.index.add(events[ID], (events[HEAD], events[TAIL]), events[FILE], events[ROW], events[NAME], states, twin)
     fresh = events if not states.any() else events.filter(pl.Series(states == State.NEW))
-    found.bytes += int(
-        fresh.select(pl.col(HEAD).str.len_bytes().sum() + pl.col(TAIL).str.len_bytes().sum()).item() or 0
-    )
     _add_names(found, fresh, now)
 
 

@@ -57,7 +57,7 @@ _SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
 _PATIENCE: Final = 5.0
 
 
-# 5 M events.
+# A ledger of up to 5 M events is read whole when it is opened.
 _CHECKED_BYTES: Final = 256_000_000
 
 

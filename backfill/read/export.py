@@ -102,6 +102,8 @@ class Export:
                 self._same(opened)
                 yield chunk
         except (OSError, EOFError, zlib.error) as error:
+            # What is cut under the reader looks like this, too.
+            self._same(opened)
             raise ExportError(f"{opened.file.name}: can't be read: {error}", hint="fetch it again") from error
         self._same(opened)
 

@@ -21,9 +21,11 @@ from backfill.records import FILE, ROW, Outcome, Rejection
 from backfill.shape.group import GROUP
 from backfill.shape.texts import as_text
 
-__all__ = ["RunFolder", "last_run"]
+__all__ = ["RUN_FOLDERS", "RunFolder", "last_run"]
 
 RUNS = "runs"
+# As their names are made below.
+RUN_FOLDERS = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z-" + "[0-9a-f]" * 6
 
 
 class RunFolder:

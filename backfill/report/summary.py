@@ -67,6 +67,7 @@ def summarize(
             for opened in export.files
         ],
         "unread": [{"name": one.name, "why": one.why} for one in survey.unread],
+        "held": survey.events()["held"],
         "notes": export.notes,
     }
 

@@ -125,3 +125,63 @@ def test_all_files_are_bad(shop, box):
     done = shop.do("run", "orders.yaml", status=65)
     assert all(name in done.err for name in BAD)
     assert box.summary().stored == 0
+
+
+def test_what_was_delivered_or_refused_stays_so(shop, box):
+    """Of a file that was good in an earlier run, and is bad in this one."""
+    shop.folder.joinpath("in").mkdir()
+    whole = HEADER + "".join(row(i, PAD) for i in range(9_000))
+    shop.write("in/a.csv", whole)
+    shop.write("in/b.csv", HEADER + row(3, PAD) + row(9_001))
+    shop.mapping(files="in", source={}, delivery={"endpoint": "bulk"})
+    assert shop.deliver("--rate", "1000").events == {"total": 9_002, "accepted": 9_001, "duplicate": 1}
+    changed = whole.replace("c3@example.com,1.50", "c3@example.com,2.50")
+    shop.write("in/a.csv", changed + row(9_002, PAD) + '"open\n')
+    run = shop.deliver("--rate", "1000", status=65)
+    # The changed row of the bad file makes no conflict of the good file's.
+    assert run.events.get("invalid", 0) == 0
+    assert run.summary["requests"] == 0
+    assert "not read: in/a.csv:9003" in run.done.err
+    assert box.summary().duplicates == 0
+
+
+def test_the_figures_before_sending_are_of_what_is_sent(shop, box):
+    shop.folder.joinpath("in").mkdir()
+    shop.write("in/a.csv", (HEADER + "".join(row(i, PAD) for i in range(9_000))).replace("2024", "2025") + '"open\n')
+    shop.write("in/b.csv", HEADER + row(9_001) + row(9_002))
+    shop.mapping(files="in")
+    run = shop.deliver("--limit", "1", status=65)
+    assert "Order Placed: 2 events, 2024-01-02 to 2024-01-02\n" in run.done.err
+    assert "1 left out by --limit" in run.done.out
+    assert "1 file can't be read" in run.done.out
+
+
+def test_twins_of_a_bad_file_that_were_delivered(shop, box):
+    shop.folder.joinpath("in").mkdir()
+    whole = HEADER + "".join(row(i % 3_000, PAD) for i in range(9_000))
+    shop.write("in/a.csv", whole)
+    shop.write("in/b.csv", HEADER + row(1))
+    event = {"uniqueId": {"hash": "*", "occurrence": True}}
+    shop.mapping(files="in", event=event, delivery={"endpoint": "bulk"})
+    shop.deliver("--rate", "1000")
+    shop.write("in/a.csv", whole + '"open\n')
+    run = shop.deliver("--rate", "1000", status=65)
+    assert run.events["already_delivered"] > 3_000
+    assert run.events.get("pending", 0) == 0
+    assert box.summary().duplicates == 0
+
+
+def test_folders_of_others_stay(shop, box):
+    state = shop.folder / "shared"
+    for name in ("gather-mine", "runs/2024/gather-mine"):
+        (state / name).mkdir(parents=True)
+        (state / name / "file.txt").write_text("precious")
+    left = state / "runs/20240101T000000Z-abcdef/gather-x"
+    left.mkdir(parents=True)
+    shop.orders(3)
+    shop.mapping(source={"group_by": {"columns": ["order_id"], "adjacent": False}}, event={"data": ...})
+    shop.do("run", "orders.yaml", "--state", state)
+    assert (state / "gather-mine/file.txt").exists()
+    assert (state / "runs/2024/gather-mine/file.txt").exists()
+    assert not left.exists()
+    assert list(state.glob("runs/*Z-*/gather*")) == []

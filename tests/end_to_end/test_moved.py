@@ -100,3 +100,54 @@ def test_another_column_in_the_export_changes_a_hash_over_all(shop, box):
 def test_a_second_mapping_of_the_store_has_ids_of_its_own(shop, delivered):
     shop.mapping("loyalty.yaml", event={"eventName": "Points Earned", "uniqueId": "points:{order_id}"})
     assert shop.deliver(mapping="loyalty.yaml").events == {"total": 20, "accepted": 20}
+
+
+def test_a_file_that_could_not_be_read_meanwhile(shop, box):
+    """Its events are asked about when it can be read again."""
+    shop.folder.joinpath("in").mkdir()
+    shop.orders(3, "in/b.csv")
+    shop.mapping(files="in")
+    shop.deliver()
+    good = (shop.folder / "in/b.csv").read_text()
+    shop.write("in/b.csv", good + '9,"open\n')
+    shop.orders(2, "in/a.csv", start=20)
+    shop.mapping(files="in", event={"uniqueId": "o:{order_id}"})
+    assert shop.deliver(status=65).events["accepted"] == 2
+    shop.write("in/b.csv", good)
+    run = shop.deliver(status=78)
+    assert "3 events that this mapping delivered" in run.done.err
+    assert box.ids(STORE) == {"order:0", "order:1", "order:2", "o:20", "o:21"}
+
+
+def test_mending_how_a_file_is_read_is_no_dead_end(shop, box):
+    shop.write("orders.csv", "order_id,at,email,total,note\n1,2024-01-01T00:00:00Z,a@example.com,1,n\n")
+    shop.mapping()
+    shop.deliver()
+    with (shop.folder / "orders.csv").open("a") as file:
+        file.write('2,2024-01-01T00:00:00Z,b@example.com,1,6" pipe\n3,2024-01-01T00:00:00Z,c@example.com,1,"x\n')
+    shop.do("check", "orders.yaml", status=65)
+    shop.mapping(source={"csv": {"quote": ""}})
+    assert shop.deliver().events == {"total": 3, "already_delivered": 1, "accepted": 2}
+
+
+def test_a_filter_that_goes_with_its_column(shop, box):
+    shop.orders(3)
+    shop.mapping(source={"where": "note <> 'n1'"})
+    shop.deliver()
+    text = (shop.folder / "orders.csv").read_text()
+    shop.write("orders.csv", text.replace(",note", ",remark").replace("\n2,", "\n7,"))
+    shop.mapping(event={"data": ...})
+    assert shop.deliver().events == {"total": 3, "changed": 1, "accepted": 2}
+
+
+def test_two_mappings_of_one_name_over_one_ledger(shop, box):
+    shop.env["BACKFILL_STATE"] = str(shop.folder / "state")
+    for name, prefix in (("orders", "order"), ("returns", "return")):
+        shop.folder.joinpath(name).mkdir()
+        shop.orders(2, f"{name}/orders.csv")
+        shop.mapping(f"{name}/mapping.yaml", event={"uniqueId": prefix + ":{order_id}"})
+    for _ in range(2):
+        for name in ("orders", "returns"):
+            shop.do("run", f"{name}/mapping.yaml")
+    assert len(box.ids(STORE)) == 4
+    assert box.summary().duplicates == 0

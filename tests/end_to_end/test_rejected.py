@@ -75,7 +75,7 @@ def test_groups_apart(shop, box):
 
     shop.mapping(files="lines.csv", source={"group_by": {"columns": ["order_id"], "adjacent": False}}, events=[event])
     assert shop.deliver().events == {"total": 3, "already_delivered": 3}
-    assert not list(shop.state.glob("gather-*"))
+    assert not list(shop.state.glob("runs/*/gather-*"))
 
 
 def test_several_events_a_row_and_filters(shop, box):

@@ -155,7 +155,7 @@ def mended(place: Place, scenario: Scenario, clean: Clean, *, once_more: bool) -
         assert place.summary()["requests"] == 0
     left = [path.name for path in place.state.glob("runs/*/.*")]
     assert all(name.endswith(".new") for name in left), left
-    assert list(place.state.glob("gather-*")) == []
+    assert list(place.state.glob("runs/*/gather-*")) == []
 
 
 CALLS = [

@@ -533,7 +533,8 @@ def listening(port: int) -> set[str]:
 
 
 @pytest.mark.parametrize("words", [["sandbox", "--port", "0"], ["run", "orders.yaml", "--sandbox", "--rate", "1"]])
-def test_the_sandbox_listens_on_this_machine_only(lone_shop, words):
+def test_the_sandbox_listens_on_this_machine_only(lone_shop, words, require):
+    require(Path("/proc/net/tcp").exists(), "only Linux tells who listens")
     shop = lone_shop
     shop.orders(300)
     shop.mapping()
@@ -547,8 +548,6 @@ def test_the_sandbox_listens_on_this_machine_only(lone_shop, words):
         lines += [line.split() for line in Path("/proc/net/tcp6").read_text().splitlines()[1:]]
         return {int(line[1].rpartition(":")[2], 16) for line in lines if line[9] in inodes and line[3] == "0A"}
 
-    if not Path("/proc/net/tcp").exists():
-        pytest.skip("only Linux tells who listens")
     eventually(own, "a listening socket", process)
     (port,) = own()
     assert listening(port) == {loopback}

@@ -26,10 +26,12 @@ def rows() -> dict[int, tuple[str, str, str]]:
 
 @cache
 def functions(path: Path) -> dict[str, str]:
-    """The tests of a file: name and decorators, as they are written."""
+    """The tests of a file: name, and all that is written of it."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    for marks in re.findall(r"^pytestmark = (.+)$", ast.unparse(tree), re.MULTILINE):
+        assert "skip" not in marks, f"{path.name} may be skipped as a whole"
     return {
-        node.name: " ".join(ast.unparse(one) for one in node.decorator_list)
+        node.name: ast.unparse(node)
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
     }
@@ -50,4 +52,7 @@ def test_every_line_has_tests_that_are_there(number: int) -> None:
         path = TESTS / file
         assert path.is_file(), f"fault {number}: there is no {file}"
         assert name in functions(path), f"fault {number}: {file} has no {name}"
-        assert not re.search(r"mark\.(skip|xfail)\b", functions(path)[name]), f"fault {number}: {name} is not run"
+        # What a machine lacks is asked for by `require`, which fails in CI.
+        assert not re.search(r"\b(skip|skipif|xfail)\(", functions(path)[name]), (
+            f"fault {number}: {name} may be skipped"
+        )

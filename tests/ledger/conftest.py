@@ -13,6 +13,7 @@ import pytest
 
 from backfill.ledger import Target, content, key
 from backfill.records import Events, Outcome, Refusal
+from tests.conftest import Require
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -135,10 +136,9 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+def disk(tmp_path: Path, require: Require) -> Iterator[Disk]:
     """A tmpfs of 2 MB; skips where it can't be made."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("a disk that fills up needs root on Linux")
+    require(sys.platform == "linux" and os.geteuid() == 0, "a disk that fills up needs root on Linux")
     place = tmp_path / "disk"
     place.mkdir()
     made = subprocess.run(
@@ -147,8 +147,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         text=True,
         check=False,
     )
-    if made.returncode:
-        pytest.skip(f"a disk that fills up can't be made here: {made.stderr.strip()}")
+    require(not made.returncode, f"a disk that fills up can't be made here: {made.stderr.strip()}")
     try:
         yield Disk(place)
     finally:

@@ -28,6 +28,8 @@ def summary(**parts: Any) -> dict[str, Any]:
         "problems": {},
         "notices": [],
         "files": [{"name": "orders.csv", "format": "csv", "read_as": "utf-8"}],
+        "unread": [],
+        "held": 0,
         "notes": [],
     }
     return plain | parts | {"events": events | parts.get("events", {}), "rows": rows | parts.get("rows", {})}
