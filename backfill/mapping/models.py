@@ -210,7 +210,7 @@ class Delivery(Model):
         None, gt=0, description="Requests per second, of the store's 100; more is allowed, with a warning.",
         examples=[95],
     )  # fmt: skip
-    concurrency: int | None = Field(None, ge=1, description="Requests under way at once, at most.", examples=[32])
+    concurrency: int | None = Field(None, ge=1, description="Requests under way at once, 64 at most.", examples=[32])
     flows: Literal["acknowledged"] | None = Field(
         None, description="These events may start live flows, and that is wanted.", examples=["acknowledged"]
     )

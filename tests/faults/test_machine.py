@@ -314,5 +314,5 @@ def test_any_order_of_events(zygote: Zygote) -> None:
     Machine.zygote = zygote
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=15, stateful_step_count=14, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=40, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
     )
