@@ -72,7 +72,8 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """Read, map and validate everything; send nothing.
 
     Tells what is ready, what is rejected and why, what is suspicious, and how long sending would take.
-    Exit status 0: all is ready. 3: some rows or events are rejected.
+    Exit status 0: all is ready. 3: some rows or events are rejected. 65: a file can't be read.
+    78: the mapping is wrong, or would give delivered events other ids.
     """
     from backfill import run as runs
     from backfill.progress import JsonLines
@@ -86,7 +87,7 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
             _show(check_text(planned, found, settings))
         elif isinstance(observer, JsonLines):
             observer.emit("check", **check_data(planned, found, settings))
-    if found.moved:
+    if found.moved and not options["new_ids"]:
         raise found.moved
     if found.unread:
         raise unread_error(found.unread)
@@ -150,7 +151,7 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
         JsonLines().emit("summary", **result.summary, folder=str(result.folder))
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
-                  ("report.html", *result.extras)]  # fmt: skip
+                  ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip
         _show(result_text(result.summary, *runs.describe(result.status, result.summary), places))
     if result.error is not None:
         _tell(result.error)

@@ -46,11 +46,19 @@ def identity_of(planned: Plan) -> dict[str, Any]:
 
 
 def moved(
-    planned: Plan, found: Survey, ledger: Ledger, name: str, now: datetime, scratch: Path | None = None
+    planned: Plan,
+    found: Survey,
+    ledger: Ledger,
+    name: str,
+    now: datetime,
+    scratch: Path | None = None,
+    *,
+    other_files: bool = False,
 ) -> MappingError | None:
     """What is wrong if delivered events of this export would get other ids than they were delivered under.
 
-    `found` is what the survey found with the mapping as it is, `name` what the ledger calls it.
+    `found` is what the survey found with the mapping as it is, `name` what the ledger calls it. `other_files`: the
+    export is not the mapping's own, such as a mended rejected.csv, and may be written otherwise.
     """
     before, after = ledger.identity(name), identity_of(planned)
     if before is None or before == after or ledger.is_empty():
@@ -62,6 +70,8 @@ def moved(
     try:
         old = _plan(planned, before, now)
     except (MappingError, ExportError, ValidationError):
+        if other_files:
+            return None
         what = (
             f"events that this mapping delivered may be sent again under other ids, and be counted twice: "
             f"their {was}, and the export can't be read so now, so that nobody can tell how many"

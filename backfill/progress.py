@@ -201,6 +201,8 @@ def _words(state: Sending) -> str:
         words.append(f"{state.refused:,} refused")
     if state.snapshot.retries:
         words.append(f"{state.snapshot.retries:,} retries")
+    if state.snapshot.rate_limited:
+        words.append(f"slowed down by {state.snapshot.rate_limited:,} answers of 429")
     line = ", ".join(words)
     return f"{line}; {state.snapshot.reason}" if state.snapshot.reason else line
 

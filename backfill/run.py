@@ -96,8 +96,9 @@ def check(
             ledger = stack.enter_context(Ledger.read(settings.state, target))
         scratch = stack.enter_context(_scratch(None, planned))
         found = survey(planned, ledger, now, scratch, watch=observer.checking)
-        if ledger is not None and settings is not None and _ids_matter(flags):
-            found.moved = moved(planned, found, ledger, _name_in(settings.state, path), now, scratch)
+        if ledger is not None and settings is not None:
+            name = _name_in(settings.state, path)
+            found.moved = moved(planned, found, ledger, name, now, scratch, other_files=bool(flags.files))
     observer.checked(planned, found, settings)
     return planned, found, settings
 
@@ -191,13 +192,22 @@ class _Going:
             into=self.found,
         )
         self.folder.change(self.found.changed.values())
-        if _ids_matter(self.flags):
-            self.found.moved = moved(self.planned, self.found, self.ledger, self.name, self.started, self.scratch)
+        self.found.moved = moved(
+            self.planned,
+            self.found,
+            self.ledger,
+            self.name,
+            self.started,
+            self.scratch,
+            other_files=bool(self.flags.files),
+        )
         self.observer.checked(self.planned, self.found, self.settings)
         for unread in self.found.unread[:MOST_NOTED]:
             self.observer.note(f"not read: {unread.why}")
-        if self.found.moved:
+        if self.found.moved and not self.flags.new_ids:
             raise self.found.moved
+        if self.found.moved:
+            self.observer.note(f"as --new-ids says: {self.found.moved.problems[0].message}")
 
     def _send(self) -> None:
         """Ask, and send what the survey found ready."""
@@ -224,9 +234,10 @@ class _Going:
                     f"{delivery.total:,} events would be sent, and nobody agreed",
                     hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
                 )
-        if not self.flags.files and (not self.found.unread or self.ledger.identity(self.name) is None):
-            # Before the first request, so that no kill comes between. While a file can't be read, nobody knows whether
-            # its events were delivered under other ids: it is asked once more when it can be.
+        part = self.found.unread or settings.limit is not None
+        if not self.flags.files and (not part or self.ledger.identity(self.name) is None):
+            # Before the first request, so that no kill comes between. After a part of the export, a canary or one with
+            # a file that can't be read, nobody knows of the others' events: it is asked once more.
             self.ledger.set_identity(self.name, identity_of(self.planned))
         if delivery.total:
             self._deliver(delivery)
@@ -290,9 +301,9 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
     accepted = plural(events["accepted"], "event") + " accepted"
     if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
-        first = "Mend that, then run" if status in (2, 77, 78) else "Run"
+        first = {2: "Agree, and run", 77: "Mend that, then run", 78: "Mend that, then run"}.get(status, "Run")
         return f"Stopped: {summary['stopped_by']}", (
-            f"{first} the same command again: what was delivered is not sent twice. "
+            f"{first} the same command again: what is recorded as delivered is not sent twice. "
             f"{plural(events['pending'], 'event')} left."
         )
     parts, todo = [accepted], []
@@ -305,6 +316,9 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts[0] = "Nothing to send: what is ready was delivered before"
     if rejected:
         parts.append(f"{rejected:,} rejected")
+    if unreadable := summary["rows"]["unreadable"]:
+        todo.append(f"Mend the {plural(unreadable, 'row')} that can't be read in the export, and run again.")
+    if rejected - unreadable:
         todo.append(
             "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
             "or mend the export or the mapping and run again."
@@ -316,11 +330,6 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(f"{left_out:,} left out by --limit")
         todo.append("Look at your store; when all is well, run again without --limit.")
     return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
-
-
-def _ids_matter(flags: Flags) -> bool:
-    """Whether other ids than those of the last run are a mistake. Of a mended rejected.csv nothing was delivered."""
-    return not flags.new_ids and not flags.files
 
 
 def _ended(ledger: Ledger, number: int) -> Callable[..., None]:

@@ -138,12 +138,13 @@ def plan(draft: Draft, now: datetime, files: Sequence[str] = ()) -> Plan:
     """
     if draft.source is None:
         raise MappingError(str(draft.path), draft.problems)
+    needed = {reference.column for reference in draft.references()}
     try:
         if files:
             source = draft.source.model_copy(update={"files": list(files), "format": None})
-            export = open_export(source, Path.cwd())
+            export = open_export(source, Path.cwd(), needed)
         else:
-            export = open_export(draft.source, draft.path.parent)
+            export = open_export(draft.source, draft.path.parent, needed)
     except Exception:
         # What is wrong with the mapping comes first: its files may be wrong for the same reason.
         if draft.problems:

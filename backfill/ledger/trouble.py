@@ -18,7 +18,8 @@ def aside(path: Path) -> str:
     """What to do with a ledger that is of no use; nothing of ours does it unasked."""
     return (
         f"Move {path.name}, with {path.name}-wal and {path.name}-shm if they are there, out of {path.parent} "
-        "by hand, and run again. That is safe: events keep their ids, so those sent twice are seen once."
+        "by hand, put a backup of it there if you have one, and run again. Events keep their ids, so those sent twice "
+        "are seen once, as long as the API remembers them: without a backup, begin with --limit 1."
     )
 
 

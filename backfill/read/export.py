@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from backfill.records import FILE, ROW, Chunk, Rejection, UnreadFile
 __all__ = ["Export", "OpenedFile", "SourceSettings", "open_export", "unread_error"]
 
 MOST_TOLD = 10
+# The problems of rows of which rejected.csv has no cells, but their text.
+UNREADABLE = ("ragged", "undecodable", "quote", "not_json", "still_unreadable")
 
 
 class SourceSettings(Protocol):
@@ -136,6 +138,16 @@ class Export:
         held = (frame["problem"] == "group_incomplete").fill_null(value=False)
         detail = 'a row of this group is not here: add it, then empty the column "problem" of the group\'s rows'
         bad = [Rejection(opened.file.position, line, "group_incomplete", detail) for line in lines.filter(held)]
+        # Of a row that could not be read there is only the text: without cells it is still none.
+        blank = frame.select(pl.all_horizontal(pl.exclude(REPORT_COLUMNS).is_null()).alias("")).to_series()
+        blank &= frame["problem"].is_in(UNREADABLE).fill_null(value=False)
+        bad += [
+            Rejection(opened.file.position, line, "still_unreadable", f"{problem}: {detail or ''}", text=detail or "")
+            for line, problem, detail in zip(
+                lines.filter(blank), frame["problem"].filter(blank), frame["detail"].filter(blank), strict=True
+            )
+        ]
+        held |= blank
         return unescape(frame.filter(~held).drop(REPORT_COLUMNS)), lines.filter(~held), bad
 
     def _typed(self, opened: OpenedFile) -> Iterator[Chunk]:
@@ -176,11 +188,12 @@ def _as(opened: OpenedFile, column: pl.Series, dtype: pl.DataType) -> pl.Series:
     )
 
 
-def open_export(source: SourceSettings, base: Path) -> Export:
+def open_export(source: SourceSettings, base: Path, needed: Collection[str] = ()) -> Export:
     """Find the export's files and read their headers.
 
-    `base` is the mapping's folder. A file that can't be opened costs itself. Raises ExportError (65) when none can
-    be, and when all are empty.
+    `base` is the mapping's folder, `needed` are the columns that it reads: a file that has none of them is no export,
+    but a web page or the like. Of several files it costs itself, as one does that can't be opened. Raises ExportError
+    (65) when none can be, and when all are empty.
     """
     _check_settings(source.csv)
     files = find_files(source.files, base, source.format)
@@ -194,6 +207,10 @@ def open_export(source: SourceSettings, base: Path) -> Export:
             if len(files) == 1:
                 raise
             unread[file.position] = UnreadFile(file.position, file.name, error.message, error.hint)
+            continue
+        if one is not None and len(files) > 1 and needed and not any(_has(one, column) for column in needed):
+            why = f"{file.name}: has none of the columns that the mapping reads"
+            unread[file.position] = UnreadFile(file.position, file.name, why, "see whether it is the export")
             continue
         if one is None:
             if len(files) == 1:
@@ -218,13 +235,17 @@ def open_export(source: SourceSettings, base: Path) -> Export:
     return Export(opened, schema, getattr(source.csv, "null_values", ()), notes, unread)
 
 
+def _has(opened: OpenedFile, column: str) -> bool:
+    return column in opened.schema or column.partition(".")[0] in opened.schema
+
+
 def unread_error(files: Sequence[UnreadFile]) -> ExportError:
     """What is told at the end of files that could not be read: a line each."""
     lines = [file.why for file in files[:MOST_TOLD]]
     if len(files) > MOST_TOLD:
         lines.append(f"and {len(files) - MOST_TOLD} more files that can't be read")
     hints = "; ".join(dict.fromkeys(file.hint for file in files[:MOST_TOLD] if file.hint))
-    return ExportError("\n".join(lines), hint=f"nothing of such a file was sent: {hints or 'mend it'}, and run again")
+    return ExportError("\n".join(lines), hint=f"nothing of such a file is sent: {hints or 'mend it'}, and run again")
 
 
 def _open(file: ExportFile, csv: CsvSettings) -> OpenedFile | None:

@@ -23,6 +23,9 @@ PROBLEMS: dict[str, Advice] = {
     "undecodable": Advice("bytes that are no text", "declare source.csv.encoding, or mend the row"),
     "quote": Advice("a quote that swallowed lines", "double the quote, or close it, in the export"),
     "not_json": Advice("a line that is no JSON object", "mend the line in the export"),
+    "still_unreadable": Advice(
+        "a row that could not be read, still without cells", "mend it in the export; or fill in its cells here"
+    ),
     # values
     "not_a_number": Advice("not a number", "mend the cell; for 1.234,50 declare source.numbers {decimal, thousands}"),
     "not_an_integer": Advice("not a whole number", "mend the cell, or use type: number"),

@@ -23,6 +23,8 @@ BAD = {
     "cut.csv.gz": gzip.compress((HEADER + "".join(row(i, PAD) for i in range(100, 9_000))).encode())[:-2_000],
     "no.parquet": b"PAR1 and nothing else",
     "zip.csv": b"PK\x03\x04" + bytes(100),
+    "page.csv": b"<!DOCTYPE html>\n<h1>Your session has expired</h1>\n<p>Sign in, please</p>\n",
+    "zeros.csv": bytes(3_000),
 }
 GOOD = {name: (HEADER + row(100) + row(101) + row(102)).encode() for name in ("quote.csv", "zip.csv")}
 GOOD["cut.csv.gz"] = gzip.compress((HEADER + "".join(row(i, PAD) for i in range(100, 9_000))).encode())
@@ -30,7 +32,14 @@ GOOD["cut.csv.gz"] = gzip.compress((HEADER + "".join(row(i, PAD) for i in range(
 
 @pytest.mark.parametrize(
     ("name", "place"),
-    [("cut.csv.gz", "first"), ("quote.csv", "first"), ("no.parquet", "middle"), ("zip.csv", "last")],
+    [
+        ("cut.csv.gz", "first"),
+        ("quote.csv", "first"),
+        ("no.parquet", "middle"),
+        ("zip.csv", "last"),
+        ("page.csv", "first"),
+        ("zeros.csv", "last"),
+    ],
 )
 def test_the_others_are_delivered(shop, box, name, place):
     prefix = {"first": "a", "middle": "m", "last": "z"}[place]

@@ -56,7 +56,13 @@ def test_other_ids_stop_the_run(shop, box, delivered, what):
 
 def test_as_told(shop, box, delivered):
     shop.mapping(event={"uniqueId": "o:{order_id}"})
-    assert shop.deliver("--new-ids").events == {"total": 20, "accepted": 20}
+    # Another name of the files, or a canary, is no consent for the rest.
+    assert "12 events that" in shop.deliver("--files", "orders.csv", status=78).done.err
+    canary = shop.deliver("--new-ids", "--limit", "2")
+    assert canary.events == {"total": 20, "accepted": 2, "pending": 18}
+    assert "as --new-ids says: 12 events" in canary.done.err
+    assert "10 events that" in shop.deliver(status=78).done.err
+    assert shop.deliver("--new-ids").events == {"total": 20, "already_delivered": 2, "accepted": 18}
     # That is how it is from now on: it is asked once, and the way back would be the next change.
     assert shop.deliver().events == {"total": 20, "already_delivered": 20}
     shop.mapping()

@@ -196,3 +196,22 @@ def test_rejected_rows_of_typed_files_come_back(shop, box, kind):
     assert shop.deliver(mapping="mend.yaml").events == {"total": 1, "accepted": 1}
     (last,) = box.events(after=2)
     assert (last.event["value"], last.event["data"]) == (-2.5, {"Note": "-y"})
+
+
+def test_a_row_that_could_not_be_read_does_not_vanish(shop, box):
+    """rejected.csv has its text alone: imported as it is, it is rejected again, whatever `where` makes of nulls."""
+    shop.orders(3)
+    with (shop.folder / "orders.csv").open("a") as file:
+        file.write("9,2024-01-01T00:00:00Z,z@example.com\n")
+    shop.mapping(source={"where": "note <> 'test'"})
+    first = shop.deliver(status=3)
+    assert "1 row that can't be read in the export" in first.done.out
+    assert "import that file" not in first.done.out
+    again = shop.deliver("--files", str(first.folder / "rejected.csv"), status=3)
+    assert again.summary["problems"] == {"still_unreadable": 1}
+    assert again.summary["rows"]["unreadable"] == 1
+    mended = (first.folder / "rejected.csv").read_text().splitlines()
+    row = "9,2024-01-01T00:00:00Z,z@example.com,1,n" + mended[1][4:]
+    shop.write("mended.csv", "\n".join([mended[0], row]) + "\n")
+    assert shop.deliver("--files", "mended.csv").events == {"total": 1, "accepted": 1}
+    assert box.summary().stored == 4
