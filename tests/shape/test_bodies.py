@@ -222,7 +222,7 @@ def test_twins() -> None:
 
 # Problems
 
-READ = {"ragged", "undecodable", "quote", "not_json"}
+READ = {"ragged", "undecodable", "quote", "not_json", "still_unreadable"}
 OVER_ALL = {
     "id_conflict",
     "group_apart",
