@@ -28,9 +28,6 @@ from tests.end_to_end.support import SECRET, STORE, balanced
 
 FAULTS = "latency=200±200,reset=2%,reset_stored=2%,503=2%,429=2%,close=2%,retry_after=0.5"
 CONCURRENCY = 64
-BULK = 100
-# Requests in flight, and those whose outcomes wait for the ledger.
-MOST_RESENT = 2 * CONCURRENCY * BULK
 EVERY = 0.25
 
 
