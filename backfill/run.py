@@ -129,6 +129,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         planned = plan(draft, started, flags.files)
         for note in planned.export.notes:
             observer.note(note)
+        arise = stack.enter_context(_later())
         folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk)
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
@@ -136,7 +137,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         _clear_scratch(folder.path.parent)
         scratch = stack.enter_context(_scratch(folder.path, planned))
         going = _Going(flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch)
-        return going.on()
+        return going.on(arise)
 
 
 @dataclass
@@ -157,9 +158,10 @@ class _Going:
     found: Survey = field(default_factory=Survey)
     delivered: Delivered = field(default_factory=Delivered)
 
-    def on(self) -> Result:
-        """Check, ask, send, report."""
+    def on(self, arise: Callable[[], None]) -> Result:
+        """Check, ask, send, report; `arise` lets a signal through that came before."""
         try:
+            arise()
             self._check()
             self._send()
             if self.found.unread:
@@ -404,6 +406,29 @@ def _make_folder(path: Path, world: World) -> None:
 def _no_folder(path: Path, error: OSError) -> StorageError:
     hint = "make room or mend the permissions, or name another folder by --state (TMPDIR for `check`)"
     return StorageError(f"making a folder at {path}: {error.strerror or error}", hint=hint)
+
+
+@contextmanager
+def _later() -> Iterator[Callable[[], None]]:
+    """Ctrl-C and SIGTERM wait for the call of what this gives: a run that has begun ends with a report."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    came: list[int] = []
+
+    def restore() -> None:
+        while handlers:
+            signal.signal(*handlers.popitem())
+
+    def arise() -> None:
+        restore()
+        if came:
+            signal.raise_signal(came[0])
+
+    for number in handlers:
+        signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield arise
+    finally:
+        restore()
 
 
 @contextmanager

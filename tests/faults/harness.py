@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -62,14 +63,21 @@ class Place:
     def state(self) -> Path:
         return self.folder / ".backfill"
 
-    def run(self, kill: tuple[str, int] | None = None, points: Path | None = None, **flags: Any) -> int:
-        """A run to its end, whatever that is; `kill`: the point, and the how manieth time."""
+    def run(
+        self,
+        kill: tuple[str, int] | None = None,
+        points: Path | None = None,
+        number: int = signal.SIGKILL,
+        **flags: Any,
+    ) -> int:
+        """A run to its end, whatever that is; `kill`: the point, and the how manieth time; `number`: by which signal."""
         order = {
             "folder": str(self.folder),
             "mapping": self.mapping,
             "env": {"REDO_API_SECRET": SECRET, "REDO_BASE_URL": self.box.base_url, "REDO_STORE_ID": self.store},
             "flags": self.flags | flags,
             "kill": kill,
+            "signal": int(number),
             "points": str(points) if points else None,
         }
         return self.zygote.run(order)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from backfill.ledger import Ledger
 from backfill.sandbox import Faults, Options, SandboxThread
+from tests.end_to_end.support import balanced
 from tests.faults.harness import KILLED, Place, Zygote
 
 SEEDS = 200
@@ -192,6 +195,26 @@ def test_killed_at_each_call(place: Make, clean: dict[str, Clean], name: str, ca
             # How outcomes are put together in a commit, and so how many there are, is another each time.
             assert killed(here, scenario, point, nth) or call == "commit recording outcomes"
             mended(here, scenario, clean[name], once_more=nth == 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_at_each_call_before_sending(
+    place: Make, clean: dict[str, Clean], number: int, status: int
+) -> None:
+    """A run that the ledger knows of has a report, however early Ctrl-C came."""
+    scenario = SCENARIOS["bulk"]
+    first = CALLS.index("send a request")
+    for point in sorted(point for point in clean["bulk"].points if call_of(point) in CALLS[:first]):
+        here = place("bulk")
+        assert here.run(kill=(point, 1), number=number) == status, (point, here.said())
+        assert here.arrived() == {}
+        with Ledger.read(here.state) as ledger:
+            runs = ledger.runs()
+        assert [run.exit_status for run in runs] in ([], [status]), point
+        for run in runs:
+            balanced(json.loads((here.state / "runs" / run.info.folder / "summary.json").read_text()))
+        mended(here, scenario, clean["bulk"], once_more=False)
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -114,7 +113,7 @@ class _Stream(httpx.AsyncByteStream):
 
 
 def _reached(order: dict[str, Any]) -> Reached:
-    """Notes each point in the file `points`, or kills this process when one of them is reached for the nth time."""
+    """Notes each point in the file `points`, or sends this process a signal when one is reached for the nth time."""
     if order.get("points"):
         log = Path(order["points"]).open("a", encoding="utf-8")  # noqa: SIM115  until the process ends
         return lambda point: print(point, file=log, flush=True)
@@ -125,7 +124,7 @@ def _reached(order: dict[str, Any]) -> Reached:
         if point == wanted:
             counts[point] -= 1
             if counts[point] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), order["signal"])
 
     return reached
 
