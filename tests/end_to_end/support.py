@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from backfill.ledger import Ledger
+
 SECRET = "canary-5f1e7c0d9b"
 STORE = "64e5a8a1af49a89df37e4ee7"
 COMMAND = [sys.executable, "-W", "error", "-c", "from backfill.cli import main; main()"]
@@ -191,6 +193,12 @@ class Run:
         """The objects of one of the run's NDJSON files; none when there is no such file."""
         path = self.folder / name
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def begun(shop: Shop) -> bool:
+    """Whether the ledger knows of a run."""
+    with Ledger.read(shop.state) as ledger:
+        return bool(ledger.runs())
 
 
 def finish(process: subprocess.Popen[str], status: int | None = 0, seconds: float = SECONDS) -> Done:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.end_to_end.support import STORE, eventually, kill
+from tests.end_to_end.support import STORE, begun, eventually, kill
 
 CONCURRENCY = 6
 MOST_IN_FLIGHT = 2 * CONCURRENCY
@@ -47,7 +47,7 @@ def test_killed_while_it_checks(shop, box):
     ids = shop.orders(40_000)
     shop.mapping(delivery={"endpoint": "bulk"})
     process = shop.start("run", "orders.yaml", *WORDS)
-    eventually(lambda: any(shop.state.glob("runs/*")), "a run's folder", process)
+    eventually(lambda: begun(shop), "a run in the ledger", process)
     assert kill(process)
     sent = box.summary().stored
     assert "killed; run it again" in shop.do("status", "orders.yaml").out

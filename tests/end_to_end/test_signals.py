@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from backfill.ledger import Ledger
-from tests.end_to_end.support import STORE, Run, balanced, eventually, finish
+from tests.end_to_end.support import STORE, Run, balanced, begun, eventually, finish
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -69,12 +68,7 @@ def test_interrupted_while_it_checks(shop, box, number, status):
     shop.orders(200_000)
     shop.mapping(delivery={"endpoint": "bulk"})
     process = shop.start("run", "orders.yaml", "--limit", "100")
-
-    def begun() -> bool:
-        with Ledger.read(shop.state) as ledger:
-            return bool(ledger.runs())
-
-    eventually(begun, "a run in the ledger", process)
+    eventually(lambda: begun(shop), "a run in the ledger", process)
     process.send_signal(number)
     done = finish(process, status)
     assert "Traceback" not in done.said
