@@ -1,8 +1,11 @@
 """What only the whole export shows: ids that stand twice, twins, groups whose rows stand apart.
 
-For each event a few numbers are kept (35 bytes), never its text: two hashes of its id, one of its content, its place,
-its name's number, and its state. Events are numbered in the order in which the export gives them, so that what is
-decided here, once the export has been read, is applied by number when it is read again to be sent.
+For each event a few numbers are kept (11 bytes), never its text: a hash of its id, its name's number, and its state.
+Events are numbered in the order in which the export gives them, so that what is decided here, once the export has been
+read, is applied by number when it is read again to be sent.
+
+A hash that stands once is an id that stands once. Of those that stand more than once, few in most exports, more has to
+be known: they are looked at again (`look`), in another reading of their chunks, before `resolve` decides.
 """
 
 from __future__ import annotations
@@ -20,8 +23,12 @@ __all__ = ["Checksum", "Index", "LateProblem", "State", "checksum"]
 ROW_BITS = 40
 # Polars' hashes differ between its releases: good for one run, never for an id.
 SEEDS = (0x5EED1, 0x5EED2, 0x5EED3)
+# So many hashes are sorted at once: a copy of all would cost as much memory as all else that is kept.
+SORTED_AT_ONCE = 1_000_000
 
 UInt64s = npt.NDArray[np.uint64]
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Checksum = tuple[int, int, int]
 """How many events a chunk has, and sums over the hashes of their ids and contents: the second reading must agree."""
 
@@ -51,68 +58,141 @@ class LateProblem:
 
 
 @dataclass
-class Index:
-    """Numbers of all events. Add chunk after chunk, then `resolve` once.
+class _Looked:
+    """What was seen when the export was looked at again: of suspects all that matters, of groups that stand apart their
+    places and their events' numbers, of everything its place if a file is held.
+    """
 
-    Memory: 35 bytes an event while it is filled, 11 after `resolve`; 24 for each rejected twin and 16 for each group.
+    suspects: list[pl.DataFrame] = field(default_factory=list)
+    groups: list[pl.DataFrame] = field(default_factory=list)
+    apart: list[Numbers] = field(default_factory=list)
+    places: list[UInt64s] = field(default_factory=list)
+
+
+@dataclass
+class Index:
+    """Numbers of all events. Add chunk after chunk; where `is_open`, look at the chunks again; then `resolve` once.
+
+    Memory: 11 bytes an event, 3 after `resolve`; 33 for each suspect; 8 for each rejected twin and each group.
     """
 
     names: list[str] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
-    _first_ids: list[UInt64s] = field(default_factory=list)
-    _second_ids: list[UInt64s] = field(default_factory=list)
-    _contents: list[UInt64s] = field(default_factory=list)
-    _places: list[UInt64s] = field(default_factory=list)
+    _ids: list[UInt64s] = field(default_factory=list)
+    _ghosts: list[UInt64s] = field(default_factory=list)
+    _groups: list[UInt64s] = field(default_factory=list)
     _names: list[npt.NDArray[np.uint16]] = field(default_factory=list)
-    _twin_allowed: list[npt.NDArray[np.bool_]] = field(default_factory=list)
-    _ghosts: list[tuple[UInt64s, UInt64s, UInt64s]] = field(default_factory=list)
-    _group_keys: list[UInt64s] = field(default_factory=list)
-    _group_places: list[UInt64s] = field(default_factory=list)
-    states: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     _states: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    places: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
+    _count: int = 0
+    _repeated_ids: UInt64s | None = None
+    _repeated_groups: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
+    _looked: _Looked = field(default_factory=_Looked)
+    states: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     name_numbers: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
-    twins: tuple[UInt64s, UInt64s] = field(default_factory=lambda: (np.empty(0, np.uint64), np.empty(0, np.uint64)))
+    twins: tuple[Numbers, Numbers] = field(default_factory=lambda: (np.empty(0, np.int64), np.empty(0, np.int64)))
     twins_differ: int = 0
     checksums: list[Checksum] = field(default_factory=list)
-    held: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    held: Flags = field(default_factory=lambda: np.empty(0, np.bool_))
     _held: dict[int, bool] = field(default_factory=dict)
 
-    def add(
-        self,
-        ids: pl.Series,
-        contents: tuple[pl.Series, pl.Series],
-        files: pl.Series,
-        rows: pl.Series,
-        names: pl.Series,
-        states: npt.NDArray[np.uint8],
-        twin_allowed: npt.NDArray[np.bool_],
-    ) -> None:
-        """Events of one chunk; columns of one length. `twin_allowed`: its mapping says `occurrence: true`."""
-        self._first_ids.append(ids.hash(SEEDS[0]).to_numpy())
-        self._second_ids.append(ids.hash(SEEDS[1]).to_numpy())
-        self._contents.append(_content(contents))
-        self.checksums.append(_checksum(self._first_ids[-1], self._contents[-1]))
-        self._places.append(_place(files, rows))
+    # The first reading
+
+    def add(self, ids: UInt64s, names: pl.Series, states: npt.NDArray[np.uint8], summed: Checksum) -> None:
+        """Events of one chunk: their ids as `hashes` has them, and the chunk's checksum."""
+        self._ids.append(ids)
         self._names.append(self._number(names))
         self._states.append(states)
-        self._twin_allowed.append(twin_allowed)
+        self._count += len(states)
+        self.checksums.append(summed)
 
-    def add_ghosts(self, ids: pl.Series, files: pl.Series, rows: pl.Series) -> None:
+    def add_ghosts(self, ids: pl.Series) -> None:
         """Rows whose event is rejected, but which are twins of others: mended, they must find their place taken."""
-        self._ghosts.append((ids.hash(SEEDS[0]).to_numpy(), ids.hash(SEEDS[1]).to_numpy(), _place(files, rows)))
+        if len(ids):
+            self._ghosts.append(hashes(ids))
 
-    def add_groups(self, keys: pl.Series, files: pl.Series, rows: pl.Series) -> None:
-        """The groups of one chunk: each one's key, and where its first row stands."""
-        self._group_keys.append(keys.hash(SEEDS[0]).to_numpy())
-        self._group_places.append(_place(files, rows))
+    def add_groups(self, keys: pl.Series) -> None:
+        """The groups of one chunk, by their keys."""
+        self._groups.append(hashes(keys))
 
     def hold(self, file: int, *, neighbours: bool) -> None:
         """Nothing of a file is to be sent; nor, of `neighbours`, the last group before it and the first one behind."""
         self._held[file] = neighbours
 
     def __len__(self) -> int:
-        return sum(len(states) for states in self._states) if self._states else len(self.states)
+        return self._count
+
+    # The second look
+
+    def is_open(self) -> bool:
+        """Whether the export has to be looked at again before `resolve`."""
+        if self._repeated_ids is None:
+            self._repeated_ids = _repeated([*self._ids, *self._ghosts])
+            self._repeated_groups = _repeated(self._groups)
+        return bool(len(self._repeated_ids) or len(self._repeated_groups) or self._held)
+
+    def suspects(self) -> Flags | None:
+        """Which events have to be looked at again; None when all."""
+        if self._held or self._ghosts or len(self._repeated_groups):
+            return None
+        wanted = self._wanted()
+        return np.concatenate([np.isin(ids, wanted) for ids in self._ids])
+
+    def look(
+        self,
+        at: int,
+        ids: pl.Series,
+        contents: tuple[pl.Series, pl.Series],
+        places: UInt64s,
+        allowed: Flags,
+        groups: pl.Series | None = None,
+    ) -> None:
+        """Events of one chunk again, from number `at` on; columns of one length.
+
+        `allowed`: the mapping says `occurrence: true` of it. `groups`: the key of its group.
+        """
+        self._suspect(at, ids, contents, places, allowed)
+        if self._held:
+            self._looked.places.append(places)
+        if groups is not None and len(self._repeated_groups):
+            self._looked.apart.append(np.flatnonzero(np.isin(hashes(groups), self._repeated_groups)) + at)
+
+    def look_at_ghosts(self, ids: pl.Series, places: UInt64s) -> None:
+        """Rejected twins again. They have no number: they count as if they came behind all events."""
+        none = pl.Series([""], dtype=pl.String).new_from_index(0, len(ids))
+        self._suspect(len(self), ids, (none, none), places, np.ones(len(ids), np.bool_))
+
+    def look_at_groups(self, keys: pl.Series, places: UInt64s) -> None:
+        """Groups again."""
+        of_key = hashes(keys)
+        mine = np.isin(of_key, self._repeated_groups)
+        if mine.any():
+            self._looked.groups.append(pl.DataFrame({"key": of_key[mine], "place": places[mine]}))
+
+    def _wanted(self) -> UInt64s:
+        return self._repeated_ids if self._repeated_ids is not None else np.empty(0, np.uint64)
+
+    def _suspect(
+        self, at: int, ids: pl.Series, contents: tuple[pl.Series, pl.Series], places: UInt64s, allowed: Flags
+    ) -> None:
+        first = hashes(ids)
+        mine = np.flatnonzero(np.isin(first, self._wanted()))
+        if not len(mine):
+            return
+        rows = pl.Series(mine)
+        self._looked.suspects.append(
+            pl.DataFrame(
+                {
+                    "number": mine + at,
+                    "first": first[mine],
+                    "second": ids[rows].hash(SEEDS[1]),
+                    "content": content_of((contents[0][rows], contents[1][rows])),
+                    "place": places[mine],
+                    "allowed": allowed[mine],
+                }
+            )
+        )
+
+    # The decision
 
     def resolve(self) -> list[LateProblem]:
         """Decide what only the whole export shows. Sets `states`, `twins`; gives the events that are refused for it.
@@ -122,45 +202,34 @@ class Index:
         if len(self.states):
             return []
         self.states = _drained(self._states, np.uint8)
-        self.places = _drained(self._places, np.uint64)
         self.name_numbers = _drained(self._names, np.uint16)
-        self._hold()
-        problems = self._apart()
-        ghosts = [_concat([ghost[i] for ghost in self._ghosts], np.uint64) for i in range(3)]
-        self._ghosts.clear()
-        first = np.concatenate((_drained(self._first_ids, np.uint64), ghosts[0]))
-        suspects = _repeated(first)
-        if len(suspects):
-            blank = np.zeros(len(ghosts[0]), np.uint64)
-            frame = pl.DataFrame(
-                {
-                    "number": suspects,
-                    "first": first[suspects],
-                    "second": np.concatenate((_drained(self._second_ids, np.uint64), ghosts[1]))[suspects],
-                    "content": np.concatenate((_drained(self._contents, np.uint64), blank))[suspects],
-                    "place": np.concatenate((self.places, ghosts[2]))[suspects],
-                    "allowed": np.concatenate((_drained(self._twin_allowed, np.bool_), blank == 0))[suspects],
-                }
-            )
+        looked, self._looked = self._looked, _Looked()
+        self._hold(_drained(looked.places, np.uint64))
+        problems = self._apart(looked)
+        if looked.suspects:
+            frame = pl.concat(looked.suspects)
             # What is held is no reason to reject another. Twins keep their places.
             held = pl.Series(np.flatnonzero(self.held))
             frame = frame.filter(pl.col("allowed") | ~pl.col("number").is_in(held.implode()))
             problems += self._repeats(frame.filter(pl.len().over("first", "second") > 1))
-        for unused in (self._second_ids, self._contents, self._twin_allowed):
+        for unused in (self._ids, self._ghosts, self._groups):
             unused.clear()
         return problems
 
-    def _hold(self) -> None:
+    def _hold(self, places: UInt64s) -> None:
         """Events that were to be sent, and can't be for the file they are in, wait."""
         self.held = np.zeros(len(self.states), np.bool_)
+        if len(places) != len(self.states):
+            # The reading did not come to its end: nothing will be sent.
+            return
         for file, neighbours in self._held.items():
             low, high = np.uint64(file << ROW_BITS), np.uint64((file + 1) << ROW_BITS)
-            held = (self.places >= low) & (self.places < high)
-            before, behind = self.places[self.places < low], self.places[self.places >= high]
+            held = (places >= low) & (places < high)
+            before, behind = places[places < low], places[places >= high]
             if neighbours and len(before):
-                held |= self.places == before.max()
+                held |= places == before.max()
             if neighbours and len(behind):
-                held |= self.places == behind.min()
+                held |= places == behind.min()
             self.held |= held
         self.states[self.held & (self.states == State.NEW)] = State.HELD
 
@@ -168,7 +237,7 @@ class Index:
         ids = ["first", "second"]
         # By place, not by number: chunks give their rejected rows last, but a twin stands where its row does.
         frame = frame.sort("place", "number").with_columns(
-            twin=pl.int_range(pl.len(), dtype=pl.UInt64).over(ids),
+            twin=pl.int_range(pl.len()).over(ids),
             same=pl.col("content") == pl.col("content").first().over(ids),
             other=pl.col("place").first().over(ids),
         )
@@ -187,19 +256,14 @@ class Index:
             for place, other in conflicts.select("place", "other").iter_rows()
         ]
 
-    def _apart(self) -> list[LateProblem]:
+    def _apart(self, looked: _Looked) -> list[LateProblem]:
         """Groups whose rows stand apart: none of their parts is the whole, so that none is sent."""
-        keys, places = _concat(self._group_keys, np.uint64), _concat(self._group_places, np.uint64)
-        self._group_keys.clear()
-        self._group_places.clear()
-        suspects = _repeated(keys)
-        if not len(suspects):
+        if not looked.groups:
             return []
-        frame = pl.DataFrame({"key": keys[suspects], "place": places[suspects]}).with_columns(
+        self.states[_drained(looked.apart, np.int64)] = State.INVALID
+        frame = pl.concat(looked.groups).with_columns(
             first=pl.col("place").min().over("key"), last=pl.col("place").max().over("key")
         )
-        apart = np.isin(self.places, frame["place"].to_numpy())
-        self.states[apart] = State.INVALID
         others = frame.with_columns(other=pl.when(pl.col("place") == pl.col("first")).then("last").otherwise("first"))
         return [
             LateProblem("group_apart", *unplace(place), *unplace(other))
@@ -221,6 +285,8 @@ class Index:
         numbers = [self._numbers[name] for name in distinct]
         return names.replace_strict(distinct, numbers, return_dtype=pl.UInt16).to_numpy()
 
+    # The answers
+
     def twin_of(self, start: int, stop: int) -> pl.Series | None:
         """Which of its twins each event of a range of numbers is; None where none has any."""
         numbers, twins = self.twins
@@ -228,10 +294,10 @@ class Index:
         if low == high:
             return None
         result = np.zeros(stop - start, np.int64)
-        result[numbers[low:high].astype(np.int64) - start] = twins[low:high]
+        result[numbers[low:high] - start] = twins[low:high]
         return pl.Series(result)
 
-    def chosen(self, states: Sequence[State]) -> npt.NDArray[np.bool_]:
+    def chosen(self, states: Sequence[State]) -> Flags:
         """Which events are in one of these states, and are not held."""
         return np.isin(self.states, states) & ~self.held if len(self.held) else np.isin(self.states, states)
 
@@ -240,27 +306,31 @@ class Index:
         found = np.bincount(self.states, minlength=len(State))
         return {state: int(found[state]) for state in State}
 
-    def counts_by_name(self, state: State) -> dict[str, int]:
-        """How many events of each name have this state."""
-        found = np.bincount(self.name_numbers[self.states == state], minlength=len(self.names))
+    def counts_by_name(self, state: State, start: int = 0, stop: int | None = None) -> dict[str, int]:
+        """How many events of each name have this state, of all or of a range of numbers."""
+        mine = self.name_numbers[start:stop][self.states[start:stop] == state]
+        found = np.bincount(mine, minlength=len(self.names))
         return {name: int(count) for name, count in zip(self.names, found, strict=False) if count}
 
 
-def checksum(ids: pl.Series, contents: tuple[pl.Series, pl.Series]) -> Checksum:
-    """The checksum of a chunk, from what `Index.add` was given of it."""
-    return _checksum(ids.hash(SEEDS[0]).to_numpy(), _content(contents))
+def hashes(texts: pl.Series) -> UInt64s:
+    """A number for each text; of two texts that are not the same, another (but for one pair in 2^64)."""
+    return texts.hash(SEEDS[0]).to_numpy()
 
 
-def _checksum(ids: UInt64s, contents: UInt64s) -> Checksum:
-    return len(ids), int(ids.sum(dtype=np.uint64)), int(contents.sum(dtype=np.uint64))
+def checksum(ids: UInt64s, contents: tuple[pl.Series, pl.Series]) -> Checksum:
+    """The checksum of a chunk; `ids` as `hashes` has them."""
+    return len(ids), int(ids.sum(dtype=np.uint64)), int(content_of(contents).sum(dtype=np.uint64))
 
 
-def _content(parts: tuple[pl.Series, pl.Series]) -> UInt64s:
+def content_of(parts: tuple[pl.Series, pl.Series]) -> UInt64s:
+    """A number for what an event says, from its two parts."""
     first, second = (series.hash(SEEDS[2] + i).to_numpy() for i, series in enumerate(parts))
     return np.asarray(first ^ second, np.uint64)
 
 
-def _place(files: pl.Series, rows: pl.Series) -> UInt64s:
+def place_of(files: pl.Series, rows: pl.Series) -> UInt64s:
+    """A number for a place in the export; the order of places is that of numbers."""
     place = (files.cast(pl.UInt64).to_numpy() << np.uint64(ROW_BITS)) | rows.to_numpy()
     return np.asarray(place, np.uint64)
 
@@ -270,25 +340,21 @@ def unplace(place: int) -> tuple[int, int]:
     return place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)
 
 
-def _repeated(keys: UInt64s) -> npt.NDArray[np.int64]:
-    """The numbers of all keys that stand more than once, in order."""
-    if len(keys) < 2:
-        return np.empty(0, np.int64)
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    same = ordered[1:] == ordered[:-1]
-    if not same.any():
-        return np.empty(0, np.int64)
-    member = np.concatenate((same, [False])) | np.concatenate(([False], same))
-    return np.sort(order[member])
+def _repeated(parts: list[UInt64s]) -> UInt64s:
+    """All numbers that stand more than once, each once, in order; a range of them after the other."""
+    count = sum(len(part) for part in parts)
+    found = []
+    bits = max(count // SORTED_AT_ONCE, 1).bit_length() - 1
+    for low in range(1 << bits):
+        mine = [part[(part >> np.uint64(64 - bits)) == low] for part in parts] if bits else parts
+        ordered = np.concatenate(mine) if mine else np.empty(0, np.uint64)
+        ordered.sort()
+        found.append(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
+    return np.concatenate(found)
 
 
 def _drained(parts: list, dtype: type) -> npt.NDArray:  # type: ignore[type-arg]  # one helper for arrays of all kinds
     """The parts as one array; they are let go, so that what all events need is there twice for no longer than that."""
-    whole = _concat(parts, dtype)
+    whole = np.concatenate(parts) if parts else np.empty(0, dtype)
     parts.clear()
     return whole
-
-
-def _concat(parts: list, dtype: type) -> npt.NDArray:  # type: ignore[type-arg]  # one helper for arrays of all kinds
-    return np.concatenate(parts) if parts else np.empty(0, dtype)

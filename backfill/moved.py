@@ -7,23 +7,27 @@ be sent again, and the store would count it twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
+from backfill.again import again
 from backfill.errors import ExportError, MappingError, MappingProblem
-from backfill.index import State
+from backfill.index import State, place_of
 from backfill.ledger import Ledger
 from backfill.mapping import Customer, Event, HashId, Mapping, Source, Value
+from backfill.plan import Plan
 from backfill.printable import plural
 from backfill.read import open_export
+from backfill.records import FILE, ROW
 from backfill.shape import compile_shaper
-from backfill.survey import Plan, Survey, resolve, survey
+from backfill.survey import survey
+from backfill.tally import Survey, resolve
 
 __all__ = ["identity_of", "moved"]
 
@@ -82,7 +86,7 @@ def moved(
         with suppress(ExportError):
             survey(old, ledger, now, scratch, into=as_it_was)
         resolve(as_it_was, old.export)
-        count = _moved(found, as_it_was)
+        count = _moved(_by_row(old, as_it_was, scratch), _by_row(planned, found, scratch))
         if not count:
             return None
         what = (
@@ -94,19 +98,29 @@ def moved(
     return MappingError(str(planned.mapping.path), [MappingProblem(line, column, what, hint)])
 
 
-def _moved(found: Survey, as_it_was: Survey) -> int:
+def _moved(was: pl.DataFrame, now: pl.DataFrame) -> int:
     """How many events of one row are known under their old ids, not under their new ones, and would be sent."""
-    known = (State.DELIVERED, State.CHANGED)
-    was, now, again = _by_row(as_it_was, *known), _by_row(found, *known), _by_row(found, State.NEW)
-    rows = was.join(again, on="place", suffix="_again").join(now, on="place", how="left", suffix="_now")
+    known, new = (State.DELIVERED, State.CHANGED), (State.NEW,)
+    rows = _count(was, known).join(_count(now, new), on="place", suffix="_again")
+    rows = rows.join(_count(now, known), on="place", how="left", suffix="_now")
     lost = pl.col("count").cast(pl.Int64) - pl.col("count_now").fill_null(0)
     return int(rows.select(pl.min_horizontal(lost, "count_again").clip(0).sum()).item())
 
 
-def _by_row(found: Survey, *states: State) -> pl.DataFrame:
+def _count(events: pl.DataFrame, states: Sequence[State]) -> pl.DataFrame:
     """How many events of each row are in these states: `place`, `count`."""
-    places = found.index.places[np.isin(found.index.states, states)]
-    return pl.DataFrame({"place": places}).group_by("place").agg(pl.len().alias("count"))
+    mine = events.filter(pl.col("state").is_in(states))
+    return mine.group_by("place").agg(pl.len().alias("count"))
+
+
+def _by_row(planned: Plan, found: Survey, scratch: Path | None) -> pl.DataFrame:
+    """Each event's row and state: `place`, `state`. Of an export that can't be read to its end, as far as it goes."""
+    parts = [pl.DataFrame(schema={"place": pl.UInt64, "state": pl.UInt8})]
+    with suppress(ExportError):
+        for one in again(planned, found, scratch):
+            places = place_of(one.shaped.events[FILE], one.shaped.events[ROW])
+            parts.append(pl.DataFrame({"place": places, "state": found.index.states[one.at : one.at + len(places)]}))
+    return pl.concat(parts)
 
 
 def _plan(planned: Plan, before: dict[str, Any], now: datetime) -> Plan:

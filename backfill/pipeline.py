@@ -20,13 +20,16 @@ import numpy as np
 import polars as pl
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from backfill.again import again
 from backfill.errors import BackfillError, BugError, InterruptedRun
 from backfill.index import State
 from backfill.ledger import Ledger
 from backfill.pack import pack
+from backfill.plan import Plan
 from backfill.records import Events, Outcome, Request
 from backfill.send import Sender, Snapshot, Target
-from backfill.survey import Plan, Survey, again, events_of
+from backfill.survey import events_of
+from backfill.tally import Survey
 from backfill.world import World
 
 __all__ = ["Delivered", "Delivery", "Sending", "deliver"]
@@ -123,12 +126,12 @@ def to_send(delivery: Delivery) -> Iterator[Events]:
     index, shaper = delivery.survey.index, delivery.planned.shaper
     chosen = index.chosen(delivery.states)
     left = delivery.total
-    for _, events, at in again(delivery.planned, delivery.survey, delivery.scratch):
-        stop = at + events.height
-        mine = np.flatnonzero(chosen[at:stop])[:left]
+    for one in again(delivery.planned, delivery.survey, delivery.scratch, chosen):
+        stop = one.at + one.shaped.events.height
+        mine = np.flatnonzero(chosen[one.at : stop])[:left]
         if len(mine):
             left -= len(mine)
-            whole = shaper.finish_id(events, index.twin_of(at, stop))
+            whole = shaper.finish_id(one.shaped.events, index.twin_of(one.at, stop))
             yield events_of(whole[pl.Series(mine)])
             if not left:
                 # Nothing more is read: what happens to the file now is no business of this run.

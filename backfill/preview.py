@@ -12,9 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from backfill import api, mapping
+from backfill.plan import plan
 from backfill.printable import printable_json
 from backfill.records import ROW
-from backfill.survey import events_of, plan
+from backfill.survey import events_of
 
 __all__ = ["preview"]
 

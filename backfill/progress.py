@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from backfill.pipeline import Sending
+from backfill.plan import Plan
 from backfill.printable import printable
 from backfill.report.text import duration, ready_text
 from backfill.run import Observer
 from backfill.settings import Settings
-from backfill.survey import Plan, Survey
+from backfill.tally import Survey
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -21,13 +21,15 @@ from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.moved import identity_of, moved
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
+from backfill.plan import Plan, plan
 from backfill.printable import plural
 from backfill.read import unread_error
 from backfill.report import RUN_FOLDERS, RunFolder, problems_of, render, summarize
 from backfill.send import Target
 from backfill.settings import Flags, Settings, resolve
-from backfill.survey import Plan, Survey, plan, survey
-from backfill.survey import resolve as conclude
+from backfill.survey import survey
+from backfill.tally import Survey
+from backfill.tally import resolve as conclude
 from backfill.world import World
 
 __all__ = ["Observer", "Result", "check", "describe", "run"]

@@ -3,162 +3,52 @@
 It counts, gathers examples of each problem, asks the ledger what was delivered before, and decides about every event.
 The second reading (`pipeline`) only applies the decisions.
 
-The survey itself reads once. It reads again where only the whole export gives an answer: what the ledger knows of
-twins, whose ids depend on it, and the rows behind late problems (conflicting ids, groups apart).
+The survey itself reads once. It looks again where only the whole export gives an answer: at ids that stand more than
+once, at what the ledger knows of twins, whose ids depend on it, and at the rows behind late problems.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backfill.errors import ExportError, MappingError
-from backfill.index import Index, LateProblem, State, checksum
+from backfill.again import again
+from backfill.ahead import ahead
+from backfill.index import Checksum, State, UInt64s, checksum, hashes, place_of
 from backfill.ledger import Ledger, content, key
-from backfill.mapping import Draft, HashId, Mapping
-from backfill.read import Export, open_export, unread_error
-from backfill.records import FILE, ROW, Events, Rejection, UnreadFile
-from backfill.shape import (
-    EVENT,
-    HEAD,
-    ID,
-    KEY,
-    NAME,
-    TAIL,
-    TIME,
-    Columns,
-    Notice,
-    Shaper,
-    advice,
-    compile_shaper,
-)
+from backfill.mapping import HashId
+from backfill.plan import Plan
+from backfill.records import FILE, ROW, Chunk, Events, Rejection
+from backfill.shape import EVENT, HEAD, ID, KEY, NAME, TAIL, Shaped
+from backfill.tally import Survey, add_names, add_notices, add_problems, late_rejection, look_at_names, resolve
 
-__all__ = ["NameStats", "Plan", "ProblemGroup", "Survey", "Tally", "again", "events_of", "plan", "resolve", "survey"]
-
-EXAMPLES = 5
-RECENT = timedelta(hours=72)
-MANY_NAMES = 50
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A mapping over an export whose columns are known."""
-
-    mapping: Mapping
-    export: Export
-    shaper: Shaper
-
-
-@dataclass
-class ProblemGroup:
-    """All rejections of one problem: `count`, and the first few as examples."""
-
-    code: str
-    count: int = 0
-    examples: list[Rejection] = field(default_factory=list)
-
-
-@dataclass
-class NameStats:
-    """Events of one name that are to be sent: how many, from when to when, and how many are under 72 hours old."""
-
-    count: int = 0
-    oldest: datetime | None = None
-    newest: datetime | None = None
-    recent: int = 0
-
-
-@dataclass
-class Tally:
-    """Rows by what became of them: read = unreadable + filtered + mapped."""
-
-    read: int = 0
-    unreadable: int = 0
-    filtered: int = 0
-    mapped: int = 0
-
-
-@dataclass
-class Survey:
-    """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
-    changed ones, by their number in it: uniqueId, file, row, eventName. `moved` says that delivered events would get
-    other ids.
-    """
-
-    rows: Tally = field(default_factory=Tally)
-    index: Index = field(default_factory=Index)
-    invalid: int = 0
-    problems: dict[str, ProblemGroup] = field(default_factory=dict)
-    notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
-    names: dict[str, NameStats] = field(default_factory=dict)
-    changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
-    late: list[LateProblem] = field(default_factory=list)
-    unread: list[UnreadFile] = field(default_factory=list)
-    moved: MappingError | None = None
-
-    def events(self) -> dict[str, int]:
-        """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +
-        refused + ready + held (they wait, because their file can't be read to its end).
-        """
-        counts = self.index.counts()
-        return {
-            "total": self.invalid + len(self.index.states),
-            "invalid": self.invalid + counts[State.INVALID],
-            "duplicate": counts[State.DUPLICATE],
-            "already_delivered": counts[State.DELIVERED],
-            "changed": counts[State.CHANGED],
-            "refused": counts[State.REFUSED],
-            "ready": counts[State.NEW],
-            "held": counts[State.HELD],
-        }
-
-    @property
-    def rejected(self) -> int:
-        """Rows and events that can't be sent as they are: unreadable, invalid, or refused before."""
-        events = self.events()
-        return self.rows.unreadable + events["invalid"] + events["refused"]
-
+__all__ = ["events_of", "survey"]
 
 Watcher = Callable[[Survey], None]
 Rejecter = Callable[[pl.DataFrame, list[Rejection]], None]
+States = npt.NDArray[np.uint8]
 CHANGED_SHOWN = 10_000
 
 
-def plan(draft: Draft, now: datetime, files: Sequence[str] = ()) -> Plan:
-    """Open the export of a mapping and compile one over the other. `files`: instead of the mapping's own.
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A chunk, and what was found out about it alone: its events with whole ids, their hashes, what is known of them.
 
-    Raises MappingError with every problem of the mapping, also those that only the export's columns show, and
-    ExportError for files that can't be read.
+    `states` are the ledger's; without one all are NEW.
     """
-    if draft.source is None:
-        raise MappingError(str(draft.path), draft.problems)
-    needed = {reference.column for reference in draft.references()}
-    try:
-        if files:
-            source = draft.source.model_copy(update={"files": list(files), "format": None})
-            export = open_export(source, Path.cwd(), needed)
-        else:
-            export = open_export(draft.source, draft.path.parent, needed)
-    except Exception:
-        # What is wrong with the mapping comes first: its files may be wrong for the same reason.
-        if draft.problems:
-            raise MappingError(str(draft.path), draft.problems) from None
-        raise
-    columns = Columns(export.schema)
-    names = export.files[0].file.name if len(export.files) == 1 else f"any of the {len(export.files)} files"
-    problems = draft.problems + draft.check_columns(list(export.schema), columns.nested, names)
-    if problems and not draft.problems and export.unread:
-        # The column may be in a file that can't be opened.
-        raise unread_error(list(export.unread.values()))
-    if problems or draft.mapping is None:
-        raise MappingError(str(draft.path), problems)
-    return Plan(draft.mapping, export, compile_shaper(draft.mapping, export.schema, now))
+
+    chunk: Chunk
+    shaped: Shaped
+    events: pl.DataFrame
+    ids: UInt64s
+    sum: Checksum
+    states: States
 
 
 def survey(
@@ -178,41 +68,38 @@ def survey(
     """
     shaper, export = planned.shaper, planned.export
     known = ledger if ledger is not None and not ledger.is_empty() else None
-    twins = [isinstance(e.uniqueId, HashId) and e.uniqueId.occurrence for e in planned.mapping.events]
+    twins = _twins(planned)
     found = into if into is not None else Survey()
-    for chunk in shaper.whole_groups(export.chunks(), scratch):
+
+    def checked(chunk: Chunk) -> _Checked | Chunk:
+        if not chunk.frame.height:
+            return chunk
+        shaped = shaper.shape(chunk.frame)
+        events = shaper.finish_id(shaped.events)
+        ids = hashes(events[ID])
+        states = _states(events, known) if known and not twins.any() else np.zeros(events.height, np.uint8)
+        return _Checked(chunk, shaped, events, ids, checksum(ids, (events[HEAD], events[TAIL])), states)
+
+    for one in ahead(shaper.whole_groups(export.chunks(), scratch), checked):
+        chunk = one if isinstance(one, Chunk) else one.chunk
         found.rows.unreadable += len(chunk.unreadable)
         found.rows.read += len(chunk.unreadable) + chunk.frame.height
-        _add_problems(found, chunk.unreadable)
+        add_problems(found, chunk.unreadable)
         if chunk.unread:
             found.unread.append(chunk.unread)
             found.index.hold(chunk.unread.file, neighbours=shaper.grouping is not None)
-        if chunk.frame.height:
-            shaped = shaper.shape(chunk.frame)
-            found.rows.filtered += shaped.filtered
-            found.rows.mapped += shaped.mapped
-            found.invalid += len(shaped.invalid)
-            _add_problems(found, shaped.invalid)
-            _add_notices(found, shaped.notices)
-            events = shaper.finish_id(shaped.events)
-            states = np.zeros(events.height, np.uint8)
-            if known is not None and not any(twins):
-                states = _states(found, events, known, len(found.index))
-            _add_events(found, events, states, np.array(twins, np.bool_)[events[EVENT].to_numpy()], now)
-            ghosts = shaper.finish_id(shaped.ghosts)
-            ghosts = ghosts.filter(pl.Series(np.array(twins, np.bool_)[ghosts[EVENT].to_numpy()]))
-            found.index.add_ghosts(ghosts[ID], ghosts[FILE], ghosts[ROW])
-            if shaped.groups.height:
-                groups = shaped.groups.drop_nulls(KEY)
-                found.index.add_groups(groups[KEY], groups[FILE], groups[ROW])
-            if reject and (shaped.invalid or chunk.unreadable):
-                reject(shaped.rows, [*chunk.unreadable, *shaped.invalid])
-        elif reject and chunk.unreadable:
-            reject(chunk.frame, list(chunk.unreadable))
+        if isinstance(one, _Checked):
+            _add(found, planned, one, now, twins)
+        if reject:
+            invalid = one.shaped.invalid if isinstance(one, _Checked) else []
+            if invalid or chunk.unreadable:
+                reject(one.shaped.rows if isinstance(one, _Checked) else chunk.frame, [*chunk.unreadable, *invalid])
         if watch:
             watch(found)
+    if found.index.is_open():
+        _look_again(found, planned, scratch, twins)
     resolve(found, export)
-    _settle(found, planned, known if any(twins) else None, now, scratch)
+    _settle(found, planned, known if twins.any() else None, now, scratch)
     if found.late and reject:
         _reject_late(found, planned, scratch, reject)
     # One that differs from a row before it is a duplicate or a conflict of that row, and no change.
@@ -222,8 +109,38 @@ def survey(
     ready = found.index.counts_by_name(State.NEW)
     for name, stats in found.names.items():
         stats.count = ready.get(name, 0)
-    _look_at_names(found)
+    look_at_names(found)
     return found
+
+
+def _twins(planned: Plan) -> npt.NDArray[np.bool_]:
+    """Of which of the mapping's events there may be twins."""
+    ids = [event.uniqueId for event in planned.mapping.events]
+    return np.array([isinstance(one, HashId) and one.occurrence for one in ids], np.bool_)
+
+
+def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.NDArray[np.bool_]) -> None:
+    """One chunk's rows and events to the whole."""
+    shaped, events = one.shaped, one.events
+    found.rows.filtered += shaped.filtered
+    found.rows.mapped += shaped.mapped
+    found.invalid += len(shaped.invalid)
+    add_problems(found, shaped.invalid)
+    add_notices(found, shaped.notices)
+    _add_changed(found, events, one.states, len(found.index))
+    found.index.add(one.ids, events[NAME], one.states, one.sum)
+    fresh = events if not one.states.any() else events.filter(pl.Series(one.states == State.NEW))
+    add_names(found, fresh, now)
+    if twins.any():
+        found.index.add_ghosts(_ghosts(planned, shaped, twins)[ID])
+    if shaped.groups.height:
+        found.index.add_groups(shaped.groups[KEY].drop_nulls())
+
+
+def _ghosts(planned: Plan, shaped: Shaped, twins: npt.NDArray[np.bool_]) -> pl.DataFrame:
+    """Rejected rows that are twins of others."""
+    ghosts = planned.shaper.finish_id(shaped.ghosts)
+    return ghosts.filter(pl.Series(twins[ghosts[EVENT].to_numpy()]))
 
 
 def events_of(events: pl.DataFrame) -> Events:
@@ -253,50 +170,52 @@ def _contents(events: pl.DataFrame) -> list[bytes]:
     return [content(text) for text in texts.to_list()]
 
 
-def _states(found: Survey, events: pl.DataFrame, ledger: Ledger, start: int) -> npt.NDArray[np.uint8]:
-    """What the ledger knows of each event; `start` is the number of the first."""
+def _states(events: pl.DataFrame, ledger: Ledger) -> States:
+    """What the ledger knows of each event."""
     keys = [key(one) for one in events[ID].to_list()]
-    entries = ledger.find(keys)
-    states = np.zeros(len(keys), np.uint8)
-    if not entries:
-        return states
-    for i, digest in enumerate(_contents(events)):
-        entry = entries.get(keys[i])
-        if entry is None:
-            continue
-        if entry.content == digest:
-            states[i] = State.DELIVERED if entry.accepted else State.REFUSED
-        elif entry.accepted:
-            states[i] = State.CHANGED
-            _add_changed(found, events, i, start)
-    return states
+    if hasattr(ledger, "look_up"):
+        accepted, refused = ledger.look_up(keys)
+    else:
+        entries = ledger.find(keys)
+        accepted = {k: e.content for k, e in entries.items() if e.accepted}
+        refused = {k: e.content for k, e in entries.items() if not e.accepted}
+    if not accepted and not refused:
+        return np.zeros(len(keys), np.uint8)
+    now = _contents(events)
+    before = map(accepted.get, keys)
+    pairs = zip(before, now, strict=True)
+    states = [State.NEW if was is None else State.DELIVERED if was == one else State.CHANGED for was, one in pairs]
+    if refused:
+        for i, one in enumerate(keys):
+            if refused.get(one) == now[i]:
+                states[i] = State.REFUSED
+    return np.array(states, np.uint8)
 
 
-def _add_changed(found: Survey, events: pl.DataFrame, i: int, start: int) -> None:
-    if len(found.changed) < CHANGED_SHOWN:
+def _add_changed(found: Survey, events: pl.DataFrame, states: States, at: int) -> None:
+    for i in np.flatnonzero(states == State.CHANGED)[: CHANGED_SHOWN - len(found.changed)].tolist():
         row = events.row(i, named=True)
-        found.changed[start + i] = (row[ID], row[FILE], row[ROW], row[NAME])
+        found.changed[at + i] = (row[ID], row[FILE], row[ROW], row[NAME])
 
 
-def again(planned: Plan, found: Survey, scratch: Path | None) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, int]]:
-    """The export once more: each chunk's rows and events, and the number of its first event.
-
-    What was decided by number is of use only if the export is as it was. Raises ExportError where it is not: also
-    where a file can't be read now that could be, or the other way round.
-    """
-    unread = {one.file for one in found.unread}
-    checked = iter(found.index.checksums)
-    at = 0
-    for chunk in planned.shaper.whole_groups(planned.export.chunks(), scratch):
-        if chunk.unread and chunk.unread.file not in unread:
-            raise ExportError(chunk.unread.why, hint=chunk.unread.hint)
-        if not chunk.frame.height:
-            continue
-        events = planned.shaper.shape(chunk.frame).events
-        if next(checked, None) != checksum(planned.shaper.finish_id(events)[ID], (events[HEAD], events[TAIL])):
-            raise ExportError("the export has other rows than when it was checked", hint="run again")
-        yield chunk.frame, events, at
-        at += events.height
+def _look_again(found: Survey, planned: Plan, scratch: Path | None, twins: npt.NDArray[np.bool_]) -> None:
+    """Read again what the index can't decide about."""
+    index = found.index
+    for one in again(planned, found, scratch, index.suspects()):
+        events = planned.shaper.finish_id(one.shaped.events)
+        index.look(
+            one.at,
+            events[ID],
+            (events[HEAD], events[TAIL]),
+            place_of(events[FILE], events[ROW]),
+            twins[events[EVENT].to_numpy()],
+            events[KEY] if planned.shaper.grouping else None,
+        )
+        ghosts = _ghosts(planned, one.shaped, twins)
+        index.look_at_ghosts(ghosts[ID], place_of(ghosts[FILE], ghosts[ROW]))
+        if one.shaped.groups.height:
+            groups = one.shaped.groups.drop_nulls(KEY)
+            index.look_at_groups(groups[KEY], place_of(groups[FILE], groups[ROW]))
 
 
 def _settle(found: Survey, planned: Plan, ledger: Ledger | None, now: datetime, scratch: Path | None) -> None:
@@ -309,20 +228,23 @@ def _settle(found: Survey, planned: Plan, ledger: Ledger | None, now: datetime, 
 
 def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, scratch: Path | None) -> None:
     """Twins get their ids when the whole export was seen: only then can the ledger be asked about them."""
-    for _, events, at in again(planned, found, scratch):
-        stop = at + events.height
-        whole = planned.shaper.finish_id(events, found.index.twin_of(at, stop))
-        states = _states(found, whole, ledger, at)
-        mine = found.index.states[at:stop]
+    for one in again(planned, found, scratch):
+        stop = one.at + one.shaped.events.height
+        whole = planned.shaper.finish_id(one.shaped.events, found.index.twin_of(one.at, stop))
+        states = _states(whole, ledger)
+        mine = found.index.states[one.at : stop]
         known = np.isin(mine, (State.NEW, State.HELD)) & (states != State.NEW)
         mine[known] = states[known]
+        states[~known] = State.NEW
+        _add_changed(found, whole, states, one.at)
 
 
 def _count_names_again(found: Survey, planned: Plan, now: datetime, scratch: Path | None) -> None:
     found.names = {}
-    for _, events, at in again(planned, found, scratch):
-        new = found.index.states[at : at + events.height] == State.NEW
-        _add_names(found, events.filter(pl.Series(new, dtype=pl.Boolean)), now)
+    for one in again(planned, found, scratch):
+        events = one.shaped.events
+        new = found.index.states[one.at : one.at + events.height] == State.NEW
+        add_names(found, events.filter(pl.Series(new, dtype=pl.Boolean)), now)
 
 
 def _reject_late(found: Survey, planned: Plan, scratch: Path | None, reject: Rejecter) -> None:
@@ -331,89 +253,7 @@ def _reject_late(found: Survey, planned: Plan, scratch: Path | None, reject: Rej
     files = pl.Series([file for file, _ in by_place], dtype=pl.UInt32)
     rows = pl.Series([row for _, row in by_place], dtype=pl.UInt64)
     wanted = pl.DataFrame({FILE: files, ROW: rows})
-    for frame, _, _ in again(planned, found, scratch):
-        hits = frame.select(FILE, ROW).join(wanted, on=[FILE, ROW], how="semi")
+    for one in again(planned, found, scratch, found.index.states == State.INVALID):
+        hits = one.rows.select(FILE, ROW).join(wanted, on=[FILE, ROW], how="semi")
         if hits.height:
-            reject(frame, [_late(by_place[place], planned.export) for place in hits.rows()])
-
-
-def resolve(found: Survey, export: Export) -> None:
-    """Decide what only the whole export shows, or as much of it as was read; once it is done it changes nothing."""
-    if len(found.index.states):
-        return
-    found.late = found.index.resolve()
-    _add_problems(found, [_late(late, export) for late in found.late])
-    if found.index.twins_differ:
-        notice = Notice("twins_differ", "uniqueId", found.index.twins_differ, 0, 0, "")
-        found.notices["twins_differ", "uniqueId"] = notice
-
-
-def _late(late: LateProblem, export: Export) -> Rejection:
-    other = f"see {export.name(late.other_file)}:{late.other_row}"
-    if (late.file, late.row) == (late.other_file, late.other_row):
-        other = "two events of this row have one id"
-    detail = f"{advice(late.problem).title}: {other}"
-    return Rejection(late.file, late.row, late.problem, detail)
-
-
-def _add_problems(found: Survey, rejections: Sequence[Rejection]) -> None:
-    for rejection in rejections:
-        group = found.problems.setdefault(rejection.problem, ProblemGroup(rejection.problem))
-        group.count += 1
-        if len(group.examples) < EXAMPLES:
-            # Without its whole text, which may be megabytes.
-            group.examples.append(replace(rejection, text=""))
-
-
-def _add_notices(found: Survey, notices: list[Notice]) -> None:
-    for notice in notices:
-        before = found.notices.get((notice.code, notice.field))
-        if before:
-            notice = Notice(  # noqa: PLW2901 (the same, counted on)
-                before.code, before.field, before.count + notice.count, before.file, before.row, before.value,
-                before.severity,
-            )  # fmt: skip
-        found.notices[notice.code, notice.field] = notice
-
-
-def _add_events(
-    found: Survey,
-    events: pl.DataFrame,
-    states: npt.NDArray[np.uint8],
-    twin: npt.NDArray[np.bool_],
-    now: datetime,
-) -> None:
-    found.index.add(events[ID], (events[HEAD], events[TAIL]), events[FILE], events[ROW], events[NAME], states, twin)
-    fresh = events if not states.any() else events.filter(pl.Series(states == State.NEW))
-    _add_names(found, fresh, now)
-
-
-def _add_names(found: Survey, events: pl.DataFrame, now: datetime | None) -> None:
-    recent = pl.col(TIME) > pl.lit(now - RECENT) if now else pl.lit(False)
-    groups = events.group_by(NAME).agg(
-        pl.len(),
-        pl.col(TIME).min().alias("oldest"),
-        pl.col(TIME).max().alias("newest"),
-        recent.sum().alias("recent"),
-    )
-    for name, count, oldest, newest, fresh in groups.iter_rows():
-        stats = found.names.setdefault(name, NameStats())
-        stats.count += count
-        stats.recent += fresh
-        stats.oldest = min(stats.oldest or oldest, oldest)
-        stats.newest = max(stats.newest or newest, newest)
-
-
-def _look_at_names(found: Survey) -> None:
-    """Names that differ only in case or spacing are one name mistyped; each would become a type of its own."""
-    folded: dict[str, list[str]] = {}
-    for name in found.index.names:
-        folded.setdefault("".join(name.casefold().split()), []).append(name)
-    for names in folded.values():
-        if len(names) > 1:
-            shown = ", ".join(f'"{name}"' for name in sorted(names))
-            count = sum(found.names[name].count for name in names if name in found.names)
-            found.notices["similar_names", shown] = Notice("similar_names", shown, count, 0, 0, shown)
-    if len(found.index.names) > MANY_NAMES:
-        count = len(found.index.names)
-        found.notices["many_names", "eventName"] = Notice("many_names", "eventName", count, 0, 0, "")
+            reject(one.rows, [late_rejection(by_place[place], planned.export) for place in hits.rows()])

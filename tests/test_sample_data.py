@@ -19,7 +19,8 @@ from backfill.records import ROW
 from backfill.run import Observer, check
 from backfill.settings import Flags
 from backfill.shape import PROBLEMS
-from backfill.survey import Plan, Survey
+from backfill.plan import Plan
+from backfill.tally import Survey
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 README = (SAMPLES / "README.md").read_text(encoding="utf-8")

@@ -9,11 +9,12 @@ from typing import Any
 from backfill import api
 from backfill.index import State
 from backfill.pipeline import Delivered
+from backfill.plan import Plan
 from backfill.read import Export
 from backfill.records import Rejection
 from backfill.settings import DEFAULT_RATE, Settings
 from backfill.shape import advice
-from backfill.survey import Plan, Survey
+from backfill.tally import Survey
 
 __all__ = ["check_data", "problems_of", "summarize"]
 

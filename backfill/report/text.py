@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from backfill.plan import Plan
 from backfill.printable import plural, printable
 from backfill.settings import Settings
 from backfill.shape import advice
-from backfill.survey import Plan, Survey
+from backfill.tally import Survey
 
 __all__ = ["check_text", "duration", "promise_text", "ready_text", "result_text"]
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfill.index import Index, LateProblem, State
+from backfill import index as index_module
+from backfill.index import Index, LateProblem, State, UInt64s, checksum, hashes, place_of
 
 ROWS_A_FILE = 7
 
@@ -29,23 +32,42 @@ def place(number: int) -> tuple[int, int]:
     return number // ROWS_A_FILE, number % ROWS_A_FILE + 2
 
 
-def filled(chunks: list[list[One]]) -> Index:
+def texts(values: Iterable[str]) -> pl.Series:
+    return pl.Series(list(values), dtype=pl.String)
+
+
+def places(numbers: Iterable[int]) -> UInt64s:
+    at = [place(number) for number in numbers]
+    files, rows = [file for file, _ in at], [row for _, row in at]
+    return place_of(pl.Series(files, dtype=pl.UInt32), pl.Series(rows, dtype=pl.UInt64))
+
+
+def contents_of(chunk: list[One]) -> tuple[pl.Series, pl.Series]:
+    return texts(one.content[:1] for one in chunk), texts(one.content[1:] for one in chunk)
+
+
+def filled(chunks: list[list[One]], groups: Sequence[str] = ()) -> Index:
+    """An index that has seen all chunks, and those again that it asks for; `groups`: each event's."""
     index, number = Index(), 0
     for chunk in chunks:
-        places = [place(number + i) for i in range(len(chunk))]
+        ids = hashes(texts(one.id for one in chunk))
+        states = np.array([one.state for one in chunk], np.uint8)
+        index.add(ids, texts(one.name for one in chunk), states, checksum(ids, contents_of(chunk)))
+        if groups:
+            index.add_groups(texts(groups[number : number + len(chunk)]))
         number += len(chunk)
-        index.add(
-            pl.Series([one.id for one in chunk], dtype=pl.String),
-            (
-                pl.Series([one.content[:1] for one in chunk], dtype=pl.String),
-                pl.Series([one.content[1:] for one in chunk], dtype=pl.String),
-            ),
-            pl.Series([file for file, _ in places], dtype=pl.UInt32),
-            pl.Series([row for _, row in places], dtype=pl.UInt64),
-            pl.Series([one.name for one in chunk], dtype=pl.String),
-            np.array([one.state for one in chunk], np.uint8),
-            np.array([one.twin for one in chunk], np.bool_),
-        )
+    if index.is_open():
+        suspects, number = index.suspects(), 0
+        for chunk in chunks:
+            stop = number + len(chunk)
+            if suspects is None or suspects[number:stop].any():
+                at, mine = places(range(number, stop)), texts(groups[number:stop])
+                allowed = np.array([one.twin for one in chunk], np.bool_)
+                ids = texts(one.id for one in chunk)
+                index.look(number, ids, contents_of(chunk), at, allowed, mine if groups else None)
+                if groups:
+                    index.look_at_groups(mine, at)
+            number = stop
     return index
 
 
@@ -127,12 +149,7 @@ def test_groups_apart(keys, again):
     """Each group makes an event at its first row; those that come back make another, and then none is the whole."""
     order = [*keys, *(keys[i] for i in again if i < len(keys))]
     events = [One(f"{key} {number}", key) for number, key in enumerate(order)]
-    index = filled([[event] for event in events])
-    for number, key in enumerate(order):
-        file, row = place(number)
-        index.add_groups(
-            pl.Series([key]), pl.Series([file], dtype=pl.UInt32), pl.Series([row], dtype=pl.UInt64)
-        )  # fmt: skip
+    index = filled([[event] for event in events], groups=order)
     problems = index.resolve()
     apart = {key for key in order if order.count(key) > 1}
     assert index.states.tolist() == [State.INVALID if key in apart else State.NEW for key in order]
@@ -170,14 +187,22 @@ def test_names_without_end():
 def test_rows_and_files_beyond_32_bits():
     index = Index()
     files, rows = [0, 70_000, 70_000], [2**40 - 1, 5_000_000_000, 2]
-    index.add(
-        pl.Series(["a", "a", "a"]),
-        (pl.Series(["x", "y", "x"]), pl.Series(["", "", ""])),
-        pl.Series(files, dtype=pl.UInt32),
-        pl.Series(rows, dtype=pl.UInt64),
-        pl.Series(["n", "n", "n"]),
-        np.zeros(3, np.uint8),
-        np.zeros(3, np.bool_),
-    )
+    ids, contents = texts("aaa"), (texts("xyx"), texts(["", "", ""]))
+    index.add(hashes(ids), texts("nnn"), np.zeros(3, np.uint8), checksum(hashes(ids), contents))
+    assert index.is_open()
+    at = place_of(pl.Series(files, dtype=pl.UInt32), pl.Series(rows, dtype=pl.UInt64))
+    index.look(0, ids, contents, at, np.zeros(3, np.bool_))
     assert index.resolve() == [LateProblem("id_conflict", 70_000, 5_000_000_000, 0, 2**40 - 1)]
     assert index.states.tolist() == [State.NEW, State.INVALID, State.DUPLICATE]
+
+
+@given(st.lists(st.lists(st.integers(0, 60), max_size=40), max_size=6), st.integers(1, 9))
+def test_what_is_repeated_is_found_in_parts_too(parts, at_once):
+    """Sorted range by range, as the millions are, it is what a plain count finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_module, "SORTED_AT_ONCE", at_once)
+        # Spread over all of the numbers, as hashes are.
+        arrays = [np.array(part, np.uint64) * np.uint64(2**58 + 1) for part in parts]
+        found = index_module._repeated(arrays)
+    numbers = [int(one) for part in arrays for one in part]
+    assert found.tolist() == sorted({one for one in numbers if numbers.count(one) > 1})

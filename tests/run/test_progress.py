@@ -14,7 +14,7 @@ from backfill.printable import printable
 from backfill.progress import JsonLines, Plain, Terminal
 from backfill.report.text import duration
 from backfill.send import Snapshot
-from backfill.survey import Survey
+from backfill.tally import Survey
 
 
 def state(**parts) -> Sending:

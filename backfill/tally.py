@@ -1,0 +1,172 @@
+"""What a survey finds: rows and events by what will become of them, problems with examples, names with their times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from backfill.errors import MappingError
+from backfill.index import Index, LateProblem, State
+from backfill.read import Export
+from backfill.records import Rejection, UnreadFile
+from backfill.shape import NAME, TIME, Notice, advice
+
+__all__ = [
+    "NameStats",
+    "ProblemGroup",
+    "Survey",
+    "Tally",
+    "add_names",
+    "add_notices",
+    "add_problems",
+    "late_rejection",
+    "look_at_names",
+    "resolve",
+]
+
+EXAMPLES = 5
+RECENT = timedelta(hours=72)
+MANY_NAMES = 50
+
+
+@dataclass
+class ProblemGroup:
+    """All rejections of one problem: `count`, and the first few as examples."""
+
+    code: str
+    count: int = 0
+    examples: list[Rejection] = field(default_factory=list)
+
+
+@dataclass
+class NameStats:
+    """Events of one name that are to be sent: how many, from when to when, and how many are under 72 hours old."""
+
+    count: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    recent: int = 0
+
+
+@dataclass
+class Tally:
+    """Rows by what became of them: read = unreadable + filtered + mapped."""
+
+    read: int = 0
+    unreadable: int = 0
+    filtered: int = 0
+    mapped: int = 0
+
+
+@dataclass
+class Survey:
+    """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
+    changed ones, by their number in it: uniqueId, file, row, eventName. `moved` says that delivered events would get
+    other ids.
+    """
+
+    rows: Tally = field(default_factory=Tally)
+    index: Index = field(default_factory=Index)
+    invalid: int = 0
+    problems: dict[str, ProblemGroup] = field(default_factory=dict)
+    notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
+    names: dict[str, NameStats] = field(default_factory=dict)
+    changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
+    late: list[LateProblem] = field(default_factory=list)
+    unread: list[UnreadFile] = field(default_factory=list)
+    moved: MappingError | None = None
+
+    def events(self) -> dict[str, int]:
+        """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +
+        refused + ready + held (they wait, because their file can't be read to its end).
+        """
+        counts = self.index.counts()
+        return {
+            "total": self.invalid + len(self.index.states),
+            "invalid": self.invalid + counts[State.INVALID],
+            "duplicate": counts[State.DUPLICATE],
+            "already_delivered": counts[State.DELIVERED],
+            "changed": counts[State.CHANGED],
+            "refused": counts[State.REFUSED],
+            "ready": counts[State.NEW],
+            "held": counts[State.HELD],
+        }
+
+    @property
+    def rejected(self) -> int:
+        """Rows and events that can't be sent as they are: unreadable, invalid, or refused before."""
+        events = self.events()
+        return self.rows.unreadable + events["invalid"] + events["refused"]
+
+
+def resolve(found: Survey, export: Export) -> None:
+    """Decide what only the whole export shows, or as much of it as was read; once it is done it changes nothing."""
+    if len(found.index.states):
+        return
+    found.late = found.index.resolve()
+    add_problems(found, [late_rejection(late, export) for late in found.late])
+    if found.index.twins_differ:
+        notice = Notice("twins_differ", "uniqueId", found.index.twins_differ, 0, 0, "")
+        found.notices["twins_differ", "uniqueId"] = notice
+
+
+def late_rejection(late: LateProblem, export: Export) -> Rejection:
+    other = f"see {export.name(late.other_file)}:{late.other_row}"
+    if (late.file, late.row) == (late.other_file, late.other_row):
+        other = "two events of this row have one id"
+    detail = f"{advice(late.problem).title}: {other}"
+    return Rejection(late.file, late.row, late.problem, detail)
+
+
+def add_problems(found: Survey, rejections: Sequence[Rejection]) -> None:
+    for rejection in rejections:
+        group = found.problems.setdefault(rejection.problem, ProblemGroup(rejection.problem))
+        group.count += 1
+        if len(group.examples) < EXAMPLES:
+            # Without its whole text, which may be megabytes.
+            group.examples.append(replace(rejection, text=""))
+
+
+def add_notices(found: Survey, notices: list[Notice]) -> None:
+    for notice in notices:
+        before = found.notices.get((notice.code, notice.field))
+        if before:
+            notice = Notice(  # noqa: PLW2901 (the same, counted on)
+                before.code, before.field, before.count + notice.count, before.file, before.row, before.value,
+                before.severity,
+            )  # fmt: skip
+        found.notices[notice.code, notice.field] = notice
+
+
+def add_names(found: Survey, events: pl.DataFrame, now: datetime | None) -> None:
+    recent = pl.col(TIME) > pl.lit(now - RECENT) if now else pl.lit(False)
+    groups = events.group_by(NAME).agg(
+        pl.len(),
+        pl.col(TIME).min().alias("oldest"),
+        pl.col(TIME).max().alias("newest"),
+        recent.sum().alias("recent"),
+    )
+    for name, count, oldest, newest, fresh in groups.iter_rows():
+        stats = found.names.setdefault(name, NameStats())
+        stats.count += count
+        stats.recent += fresh
+        stats.oldest = min(stats.oldest or oldest, oldest)
+        stats.newest = max(stats.newest or newest, newest)
+
+
+def look_at_names(found: Survey) -> None:
+    """Names that differ only in case or spacing are one name mistyped; each would become a type of its own."""
+    folded: dict[str, list[str]] = {}
+    for name in found.index.names:
+        folded.setdefault("".join(name.casefold().split()), []).append(name)
+    for names in folded.values():
+        if len(names) > 1:
+            shown = ", ".join(f'"{name}"' for name in sorted(names))
+            count = sum(found.names[name].count for name in names if name in found.names)
+            found.notices["similar_names", shown] = Notice("similar_names", shown, count, 0, 0, shown)
+    if len(found.index.names) > MANY_NAMES:
+        count = len(found.index.names)
+        found.notices["many_names", "eventName"] = Notice("many_names", "eventName", count, 0, 0, "")
