@@ -123,6 +123,7 @@ def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
 @SANDBOX
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
+@click.option("--reread", is_flag=True, help="Read files again that have not changed since they were delivered.")
 @STATE
 @FILES
 @NEW_IDS

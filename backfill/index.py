@@ -1,8 +1,8 @@
 """What only the whole export shows: ids that stand twice, twins, groups whose rows stand apart.
 
-For each event a few numbers are kept (11 bytes), never its text: a hash of its id, its name's number, and its state.
-Events are numbered in the order in which the export gives them, so that what is decided here, once the export has been
-read, is applied by number when it is read again to be sent.
+For each event a few numbers are kept (9 bytes), never its text: a hash of its id, its state, and the number of its name
+where a chunk has more than one. Events are numbered in the order in which the export gives them, so that what is
+decided here, once the export has been read, is applied by number when it is read again to be sent.
 
 A hash that stands once is an id that stands once. Of those that stand more than once, few in most exports, more has to
 be known: they are looked at again (`look`), in another reading of their chunks, before `resolve` decides.
@@ -73,7 +73,10 @@ class _Looked:
 class Index:
     """Numbers of all events. Add chunk after chunk; where `is_open`, look at the chunks again; then `resolve` once.
 
-    Memory: 11 bytes an event, 3 after `resolve`; 33 for each suspect; 8 for each rejected twin and each group.
+    `files`: of each chunk the file of its events, or of each of them.
+
+    Memory: 9 bytes an event, 3 after `resolve`; 2 more where a chunk has several names, 4 where it is of several files;
+    33 for each suspect; 8 for each rejected twin and each group.
     """
 
     names: list[str] = field(default_factory=list)
@@ -81,29 +84,35 @@ class Index:
     _ids: list[UInt64s] = field(default_factory=list)
     _ghosts: list[UInt64s] = field(default_factory=list)
     _groups: list[UInt64s] = field(default_factory=list)
-    _names: list[npt.NDArray[np.uint16]] = field(default_factory=list)
+    _names: list[int | npt.NDArray[np.uint16]] = field(default_factory=list)
     _states: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     _count: int = 0
     _repeated_ids: UInt64s | None = None
     _repeated_groups: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
+    _suspects: Flags = field(default_factory=lambda: np.empty(0, np.bool_))
     _looked: _Looked = field(default_factory=_Looked)
     states: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     name_numbers: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
     twins: tuple[Numbers, Numbers] = field(default_factory=lambda: (np.empty(0, np.int64), np.empty(0, np.int64)))
     twins_differ: int = 0
     checksums: list[Checksum] = field(default_factory=list)
+    files: list[int | npt.NDArray[np.uint32]] = field(default_factory=list)
     held: Flags = field(default_factory=lambda: np.empty(0, np.bool_))
     _held: dict[int, bool] = field(default_factory=dict)
 
     # The first reading
 
-    def add(self, ids: UInt64s, names: pl.Series, states: npt.NDArray[np.uint8], summed: Checksum) -> None:
+    def add(
+        self, ids: UInt64s, names: pl.Series, states: npt.NDArray[np.uint8], files: pl.Series, summed: Checksum
+    ) -> None:
         """Events of one chunk: their ids as `hashes` has them, and the chunk's checksum."""
         self._ids.append(ids)
         self._names.append(self._number(names))
         self._states.append(states)
         self._count += len(states)
         self.checksums.append(summed)
+        one = files[0] if len(files) and files.min() == files.max() else None
+        self.files.append(files.to_numpy() if one is None else one)
 
     def add_ghosts(self, ids: pl.Series) -> None:
         """Rows whose event is rejected, but which are twins of others: mended, they must find their place taken."""
@@ -128,14 +137,15 @@ class Index:
         if self._repeated_ids is None:
             self._repeated_ids = _repeated([*self._ids, *self._ghosts])
             self._repeated_groups = _repeated(self._groups)
+            if len(self._repeated_ids):
+                self._suspects = np.concatenate([np.isin(ids, self._repeated_ids) for ids in self._ids])
+            for unused in (self._ids, self._groups):
+                unused.clear()
         return bool(len(self._repeated_ids) or len(self._repeated_groups) or self._held)
 
     def suspects(self) -> Flags | None:
         """Which events have to be looked at again; None when all."""
-        if self._held or self._ghosts or len(self._repeated_groups):
-            return None
-        wanted = self._wanted()
-        return np.concatenate([np.isin(ids, wanted) for ids in self._ids])
+        return None if self._held or self._ghosts or len(self._repeated_groups) else self._suspects
 
     def look(
         self,
@@ -202,7 +212,13 @@ class Index:
         if len(self.states):
             return []
         self.states = _drained(self._states, np.uint8)
-        self.name_numbers = _drained(self._names, np.uint16)
+        sizes = [count for count, _, _ in self.checksums]
+        names = [
+            np.full(n, one, np.uint16) if isinstance(one, int) else one
+            for n, one in zip(sizes, self._names, strict=True)
+        ]
+        self._names.clear()
+        self.name_numbers = _drained(names, np.uint16)
         looked, self._looked = self._looked, _Looked()
         self._hold(_drained(looked.places, np.uint64))
         problems = self._apart(looked)
@@ -270,10 +286,10 @@ class Index:
             for place, other in others.select("place", "other").iter_rows()
         ]
 
-    def _number(self, names: pl.Series) -> npt.NDArray[np.uint16]:
-        """Names as numbers; from 65,535 on all are one: names without end are a mistake that is told otherwise."""
+    def _number(self, names: pl.Series) -> int | npt.NDArray[np.uint16]:
+        """Names as numbers, one for all if they are one; from 65,535 on all have one: such names are a mistake."""
         if names.is_empty():  # replace_strict would make objects of nothing
-            return np.empty(0, np.uint16)
+            return 0
         distinct = names.unique().to_list()
         for name in distinct:
             if name not in self._numbers:
@@ -281,7 +297,7 @@ class Index:
                 if len(self.names) <= 0xFFFF:
                     self.names.append(name)
         if len(distinct) == 1:
-            return np.full(len(names), self._numbers[distinct[0]], np.uint16)
+            return self._numbers[distinct[0]]
         numbers = [self._numbers[name] for name in distinct]
         return names.replace_strict(distinct, numbers, return_dtype=pl.UInt16).to_numpy()
 

@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,6 +18,7 @@ from typing import Any
 import backfill
 from backfill import mapping as mappings
 from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError
+from backfill.index import State
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.moved import identity_of, moved
@@ -30,6 +32,7 @@ from backfill.settings import Flags, Settings, resolve
 from backfill.survey import survey
 from backfill.tally import Survey
 from backfill.tally import resolve as conclude
+from backfill.unchanged import Counts, pass_over, remember, without
 from backfill.world import World
 
 __all__ = ["Observer", "Result", "check", "describe", "run"]
@@ -157,6 +160,7 @@ class _Going:
     folder: RunFolder
     number: int
     scratch: Path | None
+    passed: Mapping[int, Counts] = field(default_factory=dict)
     found: Survey = field(default_factory=Survey)
     delivered: Delivered = field(default_factory=Delivered)
 
@@ -185,9 +189,16 @@ class _Going:
         """The first error tells how the run ended."""
         self.delivered.error = self.delivered.error or error
 
+    @property
+    def reading(self) -> Plan:
+        """The plan for what is read in this run."""
+        return without(self.planned, self.passed)
+
     def _check(self) -> None:
+        if not self.flags.files and not self.flags.reread and hasattr(self.ledger, "files"):
+            self._pass_over()
         survey(
-            self.planned,
+            self.reading,
             self.ledger,
             self.started,
             self.scratch,
@@ -213,11 +224,22 @@ class _Going:
         if self.found.moved:
             self.observer.note(f"as --new-ids says: {self.found.moved.problems[0].message}")
 
+    def _pass_over(self) -> None:
+        """Leave out the files that have not changed since they were delivered."""
+        self.passed = pass_over(self.planned, self.ledger, self.name)
+        for counts in self.passed.values():
+            for name, states in counts.items():
+                mine = self.found.passed.setdefault(name, Counter())
+                mine.update({State[state]: count for state, count in states.items()})
+        if self.passed:
+            files = plural(len(self.passed), "file")
+            self.observer.note(f"{files} unchanged since all of it was delivered: not read again (--reread reads all)")
+
     def _send(self) -> None:
         """Ask, and send what the survey found ready."""
         settings = self.settings
         delivery = Delivery(
-            planned=self.planned,
+            planned=self.reading,
             survey=self.found,
             ledger=self.ledger,
             run=self.number,
@@ -246,6 +268,10 @@ class _Going:
         if delivery.total:
             self._deliver(delivery)
         check_balance(self.found, self.delivered, delivery.total)
+        if not self.flags.files and hasattr(self.ledger, "files"):
+            done = self.delivered
+            sent = not (done.error or done.pending or done.refused or settings.limit)
+            remember(self.planned, self.found, self.passed, self.ledger, self.name, self.world.now(), sent=sent)
 
     def _deliver(self, delivery: Delivery) -> None:
         settings = self.settings
@@ -295,6 +321,7 @@ class _Going:
             started=self.started,
             finished=self.world.now(),
             status=status,
+            unchanged=self.passed,
         )
         return status, summary
 

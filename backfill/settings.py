@@ -37,6 +37,7 @@ class Flags:
     yes: bool = False
     retry_rejected: bool = False
     new_ids: bool = False
+    reread: bool = False
     state: Path | None = None
     files: tuple[str, ...] = ()
 

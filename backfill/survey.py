@@ -128,7 +128,7 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
     add_problems(found, shaped.invalid)
     add_notices(found, shaped.notices)
     _add_changed(found, events, one.states, len(found.index))
-    found.index.add(one.ids, events[NAME], one.states, one.sum)
+    found.index.add(one.ids, events[NAME], one.states, events[FILE], one.sum)
     fresh = events if not one.states.any() else events.filter(pl.Series(one.states == State.NEW))
     add_names(found, fresh, now)
     if twins.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -64,8 +65,9 @@ class Tally:
 @dataclass
 class Survey:
     """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
-    changed ones, by their number in it: uniqueId, file, row, eventName. `moved` says that delivered events would get
-    other ids.
+    changed ones, by their number in it: uniqueId, file, row, eventName. `rejected_in` are the files (by position) in
+    which anything is rejected. `moved` says that delivered events would get other ids. `passed` counts, by name and
+    state, the events of files that were passed over because they have not changed since these were delivered.
     """
 
     rows: Tally = field(default_factory=Tally)
@@ -77,15 +79,19 @@ class Survey:
     changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
     late: list[LateProblem] = field(default_factory=list)
     unread: list[UnreadFile] = field(default_factory=list)
+    rejected_in: set[int] = field(default_factory=set)
+    passed: dict[str, Counter[State]] = field(default_factory=dict)
     moved: MappingError | None = None
 
     def events(self) -> dict[str, int]:
         """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +
         refused + ready + held (they wait, because their file can't be read to its end).
         """
-        counts = self.index.counts()
+        counts = Counter(self.index.counts())
+        for of_name in self.passed.values():
+            counts.update(of_name)
         return {
-            "total": self.invalid + len(self.index.states),
+            "total": self.invalid + counts.total(),
             "invalid": self.invalid + counts[State.INVALID],
             "duplicate": counts[State.DUPLICATE],
             "already_delivered": counts[State.DELIVERED],
@@ -94,6 +100,13 @@ class Survey:
             "ready": counts[State.NEW],
             "held": counts[State.HELD],
         }
+
+    def by_name(self, state: State) -> dict[str, int]:
+        """How many events of each name have this state."""
+        found = Counter(self.index.counts_by_name(state))
+        for name, counts in self.passed.items():
+            found[name] += counts[state]
+        return +found
 
     @property
     def rejected(self) -> int:
@@ -123,6 +136,7 @@ def late_rejection(late: LateProblem, export: Export) -> Rejection:
 
 def add_problems(found: Survey, rejections: Sequence[Rejection]) -> None:
     for rejection in rejections:
+        found.rejected_in.add(rejection.file)
         group = found.problems.setdefault(rejection.problem, ProblemGroup(rejection.problem))
         group.count += 1
         if len(group.examples) < EXAMPLES:

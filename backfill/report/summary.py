@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -29,8 +30,9 @@ def summarize(
     started: datetime,
     finished: datetime,
     status: int,
+    unchanged: Container[int] = (),
 ) -> dict[str, Any]:
-    """The summary as JSON data.
+    """The summary as JSON data; `unchanged` are the files (by position) that were passed over.
 
     `rows`: read = unreadable + filtered + mapped. `events`: total = invalid + duplicate + already_delivered + changed
     + accepted + refused + pending. `problems` counts rejections by code. Times are RFC 3339 in UTC.
@@ -64,6 +66,7 @@ def summarize(
                 "name": opened.file.name,
                 "format": opened.file.format,
                 "read_as": str(opened.dialect or opened.file.format),
+                "unchanged": opened.file.position in unchanged,
             }
             for opened in export.files
         ],
@@ -169,7 +172,7 @@ def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[s
         State.HELD: "held",
     }
     for state, column in columns.items():
-        for name, count in survey.index.counts_by_name(state).items():
+        for name, count in survey.by_name(state).items():
             names.setdefault(name, {})[column] = count
     for name, count in delivered.sent_names.items():
         names.setdefault(name, {})["accepted"] = count

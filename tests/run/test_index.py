@@ -52,7 +52,8 @@ def filled(chunks: list[list[One]], groups: Sequence[str] = ()) -> Index:
     for chunk in chunks:
         ids = hashes(texts(one.id for one in chunk))
         states = np.array([one.state for one in chunk], np.uint8)
-        index.add(ids, texts(one.name for one in chunk), states, checksum(ids, contents_of(chunk)))
+        files = pl.Series([place(number + i)[0] for i in range(len(chunk))], dtype=pl.UInt32)
+        index.add(ids, texts(one.name for one in chunk), states, files, checksum(ids, contents_of(chunk)))
         if groups:
             index.add_groups(texts(groups[number : number + len(chunk)]))
         number += len(chunk)
@@ -188,9 +189,10 @@ def test_rows_and_files_beyond_32_bits():
     index = Index()
     files, rows = [0, 70_000, 70_000], [2**40 - 1, 5_000_000_000, 2]
     ids, contents = texts("aaa"), (texts("xyx"), texts(["", "", ""]))
-    index.add(hashes(ids), texts("nnn"), np.zeros(3, np.uint8), checksum(hashes(ids), contents))
+    of_files = pl.Series(files, dtype=pl.UInt32)
+    index.add(hashes(ids), texts("nnn"), np.zeros(3, np.uint8), of_files, checksum(hashes(ids), contents))
     assert index.is_open()
-    at = place_of(pl.Series(files, dtype=pl.UInt32), pl.Series(rows, dtype=pl.UInt64))
+    at = place_of(of_files, pl.Series(rows, dtype=pl.UInt64))
     index.look(0, ids, contents, at, np.zeros(3, np.bool_))
     assert index.resolve() == [LateProblem("id_conflict", 70_000, 5_000_000_000, 0, 2**40 - 1)]
     assert index.states.tolist() == [State.NEW, State.INVALID, State.DUPLICATE]
