@@ -7,6 +7,7 @@ cancelled. All times are monotonic seconds: a clock that is set, or a machine th
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from typing import Protocol
@@ -178,7 +179,8 @@ class Concurrency:
     def __init__(self, most: int = MOST) -> None:
         self.state = Window(most)
         self.in_flight = 0
-        self._line: deque[anyio.Event] = deque()
+        # A future, not an anyio.Event: at full speed half of all requests stand here, and an Event takes 3 us more.
+        self._line: deque[asyncio.Future[bool]] = deque()
 
     def ready(self) -> bool:
         """Takes a place when nobody has to wait for it."""
@@ -187,23 +189,32 @@ class Concurrency:
         self.in_flight += 1
         return True
 
-    async def acquire(self) -> None:
-        """Until there is a place. A cancelled wait takes none."""
+    async def acquire(self) -> bool:
+        """Until there is a place, or `send_away` says that there is none. A cancelled wait takes none."""
         if self.ready():
-            return
-        turn = anyio.Event()
+            return True
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         try:
-            await turn.wait()
+            return await turn
         except BaseException:
-            if turn.is_set():  # the place was given in the moment of the cancelling: pass it on
-                self.release()
-            else:
+            if turn in self._line:
                 self._line.remove(turn)
+            elif turn.result():  # the place was given in the moment of the cancelling: pass it on
+                self.release()
             raise
 
     def release(self) -> None:
         self.in_flight -= 1
         while self._line and self.in_flight < self.state.limit:
-            self.in_flight += 1
-            self._line.popleft().set()
+            turn = self._line.popleft()
+            if not turn.done():  # one that is being cancelled
+                self.in_flight += 1
+                turn.set_result(True)
+
+    def send_away(self) -> None:
+        """Who stands in line gets no place."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(False)

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [--quick] [--only NAME]`: measure, and print a table."""
+"""`python -m tests.bench [--quick] [--only NAME]`: measure, and print a table; then the same as the README shows it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench.measures import FULL, MEASURES, QUICK, Bench
-from tests.bench.table import machine, section_text
+from tests.bench.bench import FULL, QUICK, Bench
+from tests.bench.measures import MEASURES
+from tests.bench.table import machine, markdown, section_text
 from tests.bench.watch import BenchError
 
 
@@ -24,6 +25,7 @@ def main() -> int:
     print(machine(), flush=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backfill-bench-")))
+        sections = []
         bench = Bench(QUICK if chosen.quick else FULL, folder, stack)
         for name in chosen.only or MEASURES:
             try:
@@ -31,7 +33,9 @@ def main() -> int:
             except BenchError as error:
                 print(f"{name}: {error}", file=sys.stderr)
                 return 1
+            sections.append(section)
             print(f"\n{section_text(section)}", flush=True)
+    print(f"\n{markdown(sections)}")
     print(f"\n`times`: a line's speed over that of the `1.00` above it. {time.monotonic() - began:.0f} s in all.")
     return 0
 

@@ -1,18 +1,23 @@
-"""The export that everything is measured on: made-up orders of 14 columns, the same for the same number of rows."""
+"""The export that everything is measured on: made-up orders of 14 columns.
+
+Orders are made in pieces, and a piece is the same in every export that holds the whole of it: so a larger export begins
+as a smaller one does, as a shop's does from week to week.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-__all__ = ["COLUMNS", "MAPPING", "make_orders", "write_mapping"]
+__all__ = ["COLUMNS", "MAPPING", "PIECE", "make_files", "make_grown", "make_orders", "write_mapping"]
 
 SEED = 20_240_229
 COLUMNS = 14
-MADE_AT_ONCE = 500_000
+PIECE = 10_000
 
 # Quotes, commas, line breaks and letters of many alphabets, in the shares of a real export.
 FIRST_NAMES = ["Stewart", "José", 'Mary "Mae"', "李", "O'Neil", "Zoë", ""]
@@ -51,15 +56,27 @@ events:
 
 def make_orders(folder: Path, rows: int) -> Path:
     """`orders_ROWS.csv` in the folder, made when it is not there. Every row is valid."""
-    path = folder / f"orders_{rows}.csv"
-    if path.exists():
-        return path
-    random = np.random.default_rng(SEED)
-    with path.open("wb") as file:
-        for start in range(0, rows, MADE_AT_ONCE):
-            stop = min(start + MADE_AT_ONCE, rows)
-            _orders(random, start, stop, customers=max(rows // 4, 1)).write_csv(file, include_header=start == 0)
-    return path
+    return _make(folder / f"orders_{rows}.csv", [range(rows)])
+
+
+def make_grown(folder: Path, old: int, new: int, *, after: int) -> Path:
+    """The first `old` rows of every larger export, then `new` ones that no export of `after` rows has.
+
+    All three are multiples of PIECE.
+    """
+    return _make(folder / f"grown_{old}_{new}.csv", [range(old), range(after, after + new)])
+
+
+def make_files(folder: Path, files: int, rows: int) -> Path:
+    """A folder with so many files of so many rows each: together the rows of `make_orders`, in their order."""
+    place = folder / f"orders_{files}x{rows}"
+    if place.exists():
+        return place
+    place.mkdir()
+    whole = pl.concat(_orders(part) for part in _pieces(range(files * rows)))
+    for number, part in enumerate(whole.iter_slices(rows)):
+        part.write_csv(place / f"orders_{number:06}.csv")
+    return place
 
 
 def write_mapping(folder: Path, export: Path) -> Path:
@@ -69,16 +86,31 @@ def write_mapping(folder: Path, export: Path) -> Path:
     return path
 
 
-def _orders(random: np.random.Generator, start: int, stop: int, customers: int) -> pl.DataFrame:
-    count = stop - start
-    customer = pl.Series("customer", random.integers(0, customers, count))
+def _make(path: Path, parts: Sequence[range]) -> Path:
+    if not path.exists():
+        with path.open("wb") as file:
+            for part in parts:
+                for piece in _pieces(part):
+                    _orders(piece).write_csv(file, include_header=file.tell() == 0)
+    return path
+
+
+def _pieces(numbers: range) -> Sequence[range]:
+    return [numbers[at : at + PIECE] for at in range(0, len(numbers), PIECE)]
+
+
+def _orders(numbers: range) -> pl.DataFrame:
+    """The orders of these numbers, of a shop that has won a customer with every fourth order."""
+    count = len(numbers)
+    random = np.random.default_rng([SEED, numbers.start])
+    customer = pl.Series("customer", random.integers(0, max(numbers.stop // 4, 1), count))
     area = pl.Series("area", np.array(AREA_CODES)[customer.to_numpy() % len(AREA_CODES)])
     # By day only, and past breakfast: no time that a change of clocks skips or repeats.
     days = random.integers(0, 1_700, count)
     seconds = random.integers(8 * 3600, 22 * 3600, count)
     placed = pl.Series("placed", 1_577_836_800 + days * 86_400 + seconds).cast(pl.Int64)
     return pl.DataFrame(
-        {"number": np.arange(start, stop), "customer": customer, "area": area, "placed": placed}
+        {"number": np.arange(numbers.start, numbers.stop), "customer": customer, "area": area, "placed": placed}
     ).select(
         (pl.col("number") + 100_000).cast(pl.String).alias("order_id"),
         pl.format("customer{}@example.com", "customer").alias("email"),

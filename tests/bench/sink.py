@@ -1,4 +1,7 @@
-"""Where the events go: a server on this machine that answers 202 to everything. nginx, or without it one of our own."""
+"""Where the events go: a server on this machine that answers 202 to everything. nginx, or without it one of our own.
+
+It writes down when each connection brought its first request: by that one sees when a run began to send.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from tests.bench.watch import BenchError
 
 __all__ = ["Sink", "sink"]
 
 START_SECONDS = 10.0
-# Bodies stay in memory, connections stay open, nothing is logged: as little of a server as there can be.
+# Bodies stay in memory, connections stay open, a line a connection is logged: as little of a server as there can be.
 NGINX = """\
 worker_processes 1;
 daemon off;
@@ -28,7 +31,9 @@ pid {folder}/nginx.pid;
 error_log stderr;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off;
+  map $connection_requests $first {{ 1 1; default 0; }}
+  log_format moment $msec;
+  access_log {log} moment if=$first;
   keepalive_requests 1000000000;
   keepalive_timeout 300s;
   client_max_body_size 10m;
@@ -51,32 +56,42 @@ class Sink:
 
     name: str
     port: int
+    log: Path
 
     @property
     def base_url(self) -> str:
         """What stands in the API's place."""
         return f"http://127.0.0.1:{self.port}/v2.2"
 
+    def first_request(self, after: float) -> float:
+        """When the first request came after a moment, both in Unix seconds (to the millisecond)."""
+        moments = [float(line) for line in self.log.read_text(encoding="ascii").split()]
+        came = [moment for moment in moments if moment > after]
+        if not came:
+            raise BenchError("no request came to the sink")
+        return min(came)
+
 
 @contextlib.contextmanager
 def sink(folder: Path) -> Iterator[Sink]:
     """A sink in a process of its own; `folder` is for its files."""
-    port = _free_port()
+    port, log = _free_port(), folder / "sink.log"
+    log.touch()
     nginx = shutil.which("nginx")
     if nginx:
         place = folder / "nginx"
         place.mkdir()
         configuration = place / "nginx.conf"
-        configuration.write_text(NGINX.format(folder=place, port=port))
+        configuration.write_text(NGINX.format(folder=place, port=port, log=log))
         command: list[str | Path] = [nginx, "-p", place, "-e", "stderr", "-c", configuration]
         name = "nginx"
     else:
-        command = [sys.executable, "-m", "tests.bench.sink", str(port)]
+        command = [sys.executable, "-m", "tests.bench.sink", str(port), log]
         name = "a Python sink (no nginx here)"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _until_it_listens(process, port)
-        yield Sink(name, port)
+        yield Sink(name, port, log)
     finally:
         process.terminate()
         process.wait(START_SECONDS)
@@ -104,8 +119,10 @@ def _until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
 class _Swallow(asyncio.Protocol):
     """Takes requests with a Content-Length, one after the other, and answers when the body is there."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: IO[str]) -> None:
+        self._log = log
         self._seen = b""
+        self._first = True
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -120,16 +137,20 @@ class _Swallow(asyncio.Protocol):
             if len(self._seen) < whole:
                 return
             self._seen = self._seen[whole:]
+            if self._first:
+                self._first = False
+                print(f"{time.time():.3f}", file=self._log, flush=True)
             if self._transport is not None:
                 self._transport.write(ANSWER)
 
 
-async def _serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_Swallow, "127.0.0.1", port, backlog=4096)
-    await server.serve_forever()
+async def _serve(port: int, log: Path) -> None:
+    with log.open("a", encoding="ascii") as file:
+        server = await asyncio.get_running_loop().create_server(lambda: _Swallow(file), "127.0.0.1", port, backlog=4096)
+        await server.serve_forever()
 
 
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(_serve(int(sys.argv[1])))
+    uvloop.run(_serve(int(sys.argv[1]), Path(sys.argv[2])))

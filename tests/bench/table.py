@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["Line", "Section", "machine", "section_text"]
+__all__ = ["Line", "Section", "machine", "markdown", "section_text"]
 
 PACKAGES = ("backfill", "polars", "pyarrow", "aiohttp", "httpx", "uvloop", "orjson")
 HEAD = ("", "events", "seconds", "per second", "times", "CPU µs each", "own MB", "")
@@ -62,7 +62,7 @@ def section_text(section: Section) -> str:
     for line in section.lines:
         base = line if line.base else base
         rows.append(_cells(line, base))
-    widths = [62, 10, 9, 12, 7, 12, 8]
+    widths = [70, 10, 9, 12, 7, 12, 8]
     texts = []
     for row in rows:
         cells = [
@@ -71,6 +71,18 @@ def section_text(section: Section) -> str:
         ]
         texts.append(("".join(cells) + (f"  {row[-1]}" if row[-1] else "")).rstrip())
     return "\n".join(texts)
+
+
+def markdown(sections: Sequence[Section]) -> str:
+    """All sections as one table of Markdown."""
+    lines = ["| what | events | seconds | events/s | CPU an event | own memory | |", "|---|---|---|---|---|---|---|"]
+    for section in sections:
+        lines.append(f"| **{section.title}** | | | | | | |")
+        for line in section.lines:
+            name, count, seconds, rate, _, cpu, memory, note = _cells(line, line)
+            cells = (name.strip(), count, seconds, rate, cpu and f"{cpu} µs", memory and f"{memory} MB", note)
+            lines.append(f"| {' | '.join(cells)} |".replace("  |", " |"))
+    return "\n".join(lines)
 
 
 def _cells(line: Line, base: Line) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Any
 __all__ = ["BenchError", "Ended", "Said", "watch"]
 
 SAMPLE_SECONDS = 0.05
-LONGEST_SECONDS = 300.0
+LONGEST_SECONDS = 900.0
 MB = 1_000_000
 
 
@@ -41,24 +41,29 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """`cpu` in seconds, user and system. `memory` in MB: the most that the process held of its own.
+    """`began` in Unix seconds. `cpu` in seconds, user and system. `memory` in MB: the most that it held of its own.
 
     Its own is what no file stands behind (RssAnon + RssShmem, seen 20 times a second; 0 for a process that was too
     short for it): pages of a mapped file are the system's to take back. Where there is no /proc it is ru_maxrss, which
     counts those too.
     """
 
+    began: float
     seconds: float
     cpu: float
     memory: float
     lines: list[Said]
 
+    def said(self, kind: str) -> Said:
+        """The first line of a `type`."""
+        return next(said for said in self.lines if said.data()["type"] == kind)
+
 
 def watch(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Ended:
-    """Run a command to its end. Raises BenchError when it fails, or takes more than five minutes."""
+    """Run a command to its end. Raises BenchError when it fails, or takes more than a quarter of an hour."""
     lines: list[Said] = []
     with tempfile.TemporaryFile() as errors:
-        began = time.perf_counter()
+        moment, began = time.time(), time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=env, text=True)
         assert process.stdout is not None
         over = threading.Event()
@@ -88,7 +93,7 @@ def watch(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -
             raise BenchError(f"{shown}\nended with exit status {process.returncode}:\n{words}")
     if not Path("/proc/self/status").exists():
         peaks.append(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-    return Ended(seconds, usage.ru_utime + usage.ru_stime, max(peaks) / MB, lines)
+    return Ended(moment, seconds, usage.ru_utime + usage.ru_stime, max(peaks) / MB, lines)
 
 
 def _sample(pid: int, over: threading.Event, peaks: list[int]) -> None:

@@ -351,6 +351,31 @@ def test_an_answer_longer_than_it_says_spoils_no_other() -> None:
     real(main)
 
 
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones() -> None:
+    """It comes over an idle connection, which is then left."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await read_request(reader)
+            writer.write(b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+            writer.write(OK)
+            await writer.drain()
+
+    async def main() -> None:
+        async with serving(serve) as port, local(port, bulk=False) as one:
+            for index in range(3):
+                assert (await one.deliver(Request(events(3), index, index + 1))).accepted == []
+                await anyio.sleep(0.1)
+        assert connections == 3
+
+    real(main)
+
+
 @pytest.mark.parametrize(
     "kind",
     ["5 MB", "gzip bomb", "endless", "not JSON", "terminal escapes"],
@@ -552,6 +577,44 @@ def test_https_proxy_is_honoured_and_its_password_is_not_shown(environment) -> N
             assert heads[0].startswith(b"CONNECT api.example.invalid:443")
             assert b"Proxy-Authorization: Basic" in heads[0]
             assert SECRET.encode() not in b"".join(heads)
+
+    real(main)
+
+
+def test_a_proxy_passes_the_connection_on_and_its_certificate_is_the_servers(environment, authority) -> None:
+    async def main() -> None:
+        heads: list[bytes] = []
+        seen: list[bytes] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                seen.append(await reader.readuntil(b"\r\n\r\n"))
+                await reader.readexactly(int(seen[-1].lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                writer.write(OK)
+                await writer.drain()
+
+        async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+            async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+                while some := await source.read(65_536):
+                    sink.write(some)
+                sink.close()
+
+            await asyncio.gather(copy(reader, back), copy(there, writer), return_exceptions=True)
+
+        async with serving(serve, tls(authority, "api.example.invalid")) as port, serving(proxy) as other:
+            environment["HTTPS_PROXY"] = f"http://127.0.0.1:{other}"
+            target = Target("https://api.example.invalid/v2.2", STORE, SECRET)
+            async with Sender(target, make_transport(ssl_context=trusting(authority)), rate=1000) as one:
+                for _ in range(3):
+                    assert (await one.deliver(request(1))).accepted == [0]
+        assert [head.split(b"\r\n")[0] for head in heads] == [b"CONNECT api.example.invalid:443 HTTP/1.1"]
+        assert SECRET.encode() not in b"".join(heads)
+        assert len(seen) == 3
+        assert seen[0].startswith(f"POST /v2.2/stores/{STORE}/events HTTP/1.1".encode())
 
     real(main)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -82,6 +83,7 @@ class Machine(RuleBasedStateMachine):
         self.place = Place(self.folder, box, self.zygote, STORE, {"concurrency": 3, "rate": 5000.0})
         self.endpoint, self.prefix, self.last_prefix = endpoint, "order", ""
         self.rows: list[tuple[int, int | str]] = [(i, 0) for i in range(5)]
+        self.written = 1_700_000_000
         self.accepted: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self.lost: set[str] = set()  # ids of which a ledger that went was the only one to know the content
@@ -256,7 +258,12 @@ class Machine(RuleBasedStateMachine):
         lines += [
             f"{n},{'never' if c == BAD else '2024-01-01T00:00:00Z'},{0 if c == BAD else c}.5" for n, c in self.rows
         ]
-        (self.folder / "orders.csv").write_text("\n".join(lines) + "\n")
+        text, orders = "\n".join(lines) + "\n", self.folder / "orders.csv"
+        if not orders.exists() or orders.read_text() != text:
+            orders.write_text(text)
+            # Written a while ago, so that it is passed over once all of it is delivered.
+            self.written += 1
+            os.utime(orders, (self.written, self.written))
         event = {
             "eventName": "Order Placed",
             "uniqueId": self.prefix + ":{order_id}",
