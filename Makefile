@@ -17,7 +17,7 @@ help:
 	@echo 'make test    every check: style, types, layering, all tests'
 	@echo 'make check   the quick ones, while you work'
 	@echo 'make format  put the code into its form'
-	@echo 'make bench   measure'
+	@echo 'make bench   measure, beside the plain ways of doing the same (twenty minutes, 10 GB in TMPDIR)'
 	@echo 'make soak    import a million events through bad weather, killed ten times'
 	@echo 'make lock    lock the newest releases that pyproject.toml allows'
 	@echo 'make clean   delete what the other targets made'

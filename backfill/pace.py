@@ -200,7 +200,9 @@ class Concurrency:
         except BaseException:
             if turn in self._line:
                 self._line.remove(turn)
-            elif turn.result():  # the place was given in the moment of the cancelling: pass it on
+            elif (
+                not turn.cancelled() and turn.result()
+            ):  # the place was given in the moment of the cancelling: pass it on
                 self.release()
             raise
 

@@ -1,6 +1,6 @@
 """The second reading: what the survey found ready is read again, packed, sent, and remembered.
 
-    read → shape → pack → (bounded queue) → workers: send → recorder: ledger
+    read → shape → (one chunk ahead) → pack → workers: send → recorder: ledger
 
 One task group owns every task. Reading and the ledger are in threads. A worker takes its next request when the
 ledger holds the outcomes of the last, so that after a kill only what was in flight goes twice.
@@ -8,6 +8,8 @@ ledger holds the outcomes of the last, so that after a kill only what was in fli
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -105,6 +107,12 @@ class Delivery:
 def deliver(delivery: Delivery) -> Delivered:
     """Send all that is to be sent; returns in any case with what was achieved, and with what stopped it."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    import os
+    if os.environ.get("XGC"):
+        gc.freeze()
+        if os.environ["XGC"] != "1": gc.set_threshold(int(os.environ["XGC"]), 10, 10)
+    import sys
+    if os.environ.get("XSW"): sys.setswitchinterval(float(os.environ["XSW"]))
     try:
         return anyio.run(_Run(delivery).main, backend_options=_loop())
     finally:
@@ -181,39 +189,38 @@ class _Run:
 
     async def _work(self) -> None:
         workers = self.delivery.concurrency * WORKERS_PER_PLACE
-        give, take = anyio.create_memory_object_stream[Request](self.delivery.concurrency)
+        give, take = anyio.create_memory_object_stream[Events](0)
         async with anyio.create_task_group() as group:
-            group.start_soon(self._produce, give)
+            group.start_soon(self._read, give)
+            requests = _Requests(take, self.delivery.target.bulk)
             for _ in range(workers):
-                group.start_soon(self._send, take.clone())
-            take.close()
+                group.start_soon(self._send, requests)
 
-    async def _produce(self, give: MemoryObjectSendStream[Request]) -> None:
+    async def _read(self, give: MemoryObjectSendStream[Events]) -> None:
+        """A chunk ahead of the workers."""
         chunks = to_send(self.delivery)
-        bulk = self.delivery.target.bulk
         async with give:
             try:
                 while not self.sender.stopped():
                     events = await anyio.to_thread.run_sync(next, chunks, None)
                     if events is None:
                         return
-                    for request in pack(events, bulk=bulk):
-                        if self.sender.stopped():
-                            return
-                        self.offered += len(request)
-                        await give.send(request.alone())
+                    await give.send(events)
+            except anyio.BrokenResourceError:
+                pass  # stopped: nobody takes them
             except BackfillError as error:
                 # What was offered is still delivered: a file that changes costs what was not read yet.
                 self.result.error = self.result.error or error
 
-    async def _send(self, take: MemoryObjectReceiveStream[Request]) -> None:
-        async with take:
-            async for request in take:
-                try:
-                    self._ended(await self.sender.deliver(request), request)
-                except BackfillError as error:
-                    self._failed(error)
-                await self.recorder.flushed()
+    async def _send(self, requests: _Requests) -> None:
+        while not self.sender.stopped() and (request := await requests.take()) is not None:
+            self.offered += len(request)
+            try:
+                self._ended(await self.sender.deliver(request), request)
+            except BackfillError as error:
+                self._failed(error)
+            await self.recorder.flushed()
+        requests.close()
 
     def _ended(self, outcome: Outcome, request: Request) -> None:
         """Each event of a request has one end, and the ends that were told on the way are the same."""
@@ -291,16 +298,40 @@ def _interrupted(number: int) -> InterruptedRun:
     )
 
 
+class _Requests:
+    """The requests of one chunk after the other, for many workers; packed as they are taken."""
+
+    def __init__(self, chunks: MemoryObjectReceiveStream[Events], bulk: bool) -> None:
+        self._chunks, self._bulk = chunks, bulk
+        self._packed: Iterator[Request] = iter(())
+        self._turn = anyio.Lock()
+
+    async def take(self) -> Request | None:
+        """The next request; None after the last, and for all after `close`."""
+        while (request := next(self._packed, None)) is None:
+            before = self._packed
+            async with self._turn:
+                if before is self._packed:  # nobody else has fetched the next chunk meanwhile
+                    try:
+                        self._packed = pack(await self._chunks.receive(), bulk=self._bulk)
+                    except (anyio.EndOfStream, anyio.ClosedResourceError):
+                        return None
+        return request.alone()
+
+    def close(self) -> None:
+        """No more chunks are wanted."""
+        self._chunks.close()
+
+
 class _Recorder:
-    """Brings outcomes to the ledger in a thread, all that are waiting in one transaction."""
+    """Brings outcomes to the ledger in a thread: all that came while the last were written, in one transaction."""
 
     def __init__(self, ledger: Ledger, run: int, failed: Callable[[BackfillError], None]) -> None:
         self._ledger, self._run, self._failed = ledger, run, failed
         self._waiting: list[Outcome] = []
-        self._wake = anyio.Event()
-        self._written = anyio.Event()
-        self._busy = False
-        self._broken = False
+        self._wake = asyncio.Event()
+        self._next = asyncio.Event()  # set when those that are waiting are written
+        self._now: asyncio.Event | None = None  # set when those that are being written are
         self._closing = False
 
     def add(self, outcome: Outcome) -> None:
@@ -309,31 +340,33 @@ class _Recorder:
         self._wake.set()
 
     async def flushed(self) -> None:
-        """Wait until all that was added is in the ledger, or the ledger has failed."""
-        while (self._waiting or self._busy) and not self._broken:
-            await self._written.wait()
+        """Wait until all that was added up to now is in the ledger, or the ledger has failed."""
+        written = self._next if self._waiting else self._now
+        if written is not None:
+            await written.wait()
 
     async def run(self) -> None:
-        """Write what is added, until `close`."""
+        """Write what is added, until `close`. After a failure nothing more is written."""
+        broken = False
         while not self._closing or self._waiting:
+            await self._wake.wait()
+            self._wake.clear()
             if not self._waiting:
-                await self._wake.wait()
-            self._wake = anyio.Event()
+                continue
             batch, self._waiting = self._waiting, []
-            if batch and not self._broken:
-                self._busy = True
-                await self._write(batch)
-                self._busy = False
-            written, self._written = self._written, anyio.Event()
-            written.set()
+            self._now, self._next = self._next, asyncio.Event()
+            broken = broken or not await self._write(batch)
+            self._now.set()
+            self._now = None
 
-    async def _write(self, batch: list[Outcome]) -> None:
+    async def _write(self, batch: list[Outcome]) -> bool:
         with anyio.CancelScope(shield=True):
             try:
                 await anyio.to_thread.run_sync(self._ledger.record, batch, self._run)
             except BackfillError as error:
-                self._broken = True
                 self._failed(error)
+                return False
+        return True
 
     async def close(self) -> None:
         """Write the rest."""

@@ -195,7 +195,7 @@ class _Going:
         return without(self.planned, self.passed)
 
     def _check(self) -> None:
-        if not self.flags.files and not self.flags.reread and hasattr(self.ledger, "files"):
+        if not self.flags.files and not self.flags.reread:
             self._pass_over()
         survey(
             self.reading,
@@ -268,7 +268,7 @@ class _Going:
         if delivery.total:
             self._deliver(delivery)
         check_balance(self.found, self.delivered, delivery.total)
-        if not self.flags.files and hasattr(self.ledger, "files"):
+        if not self.flags.files:
             done = self.delivered
             sent = not (done.error or done.pending or done.refused or settings.limit)
             remember(self.planned, self.found, self.passed, self.ledger, self.name, self.world.now(), sent=sent)

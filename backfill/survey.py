@@ -173,12 +173,7 @@ def _contents(events: pl.DataFrame) -> list[bytes]:
 def _states(events: pl.DataFrame, ledger: Ledger) -> States:
     """What the ledger knows of each event."""
     keys = [key(one) for one in events[ID].to_list()]
-    if hasattr(ledger, "look_up"):
-        accepted, refused = ledger.look_up(keys)
-    else:
-        entries = ledger.find(keys)
-        accepted = {k: e.content for k, e in entries.items() if e.accepted}
-        refused = {k: e.content for k, e in entries.items() if not e.accepted}
+    accepted, refused = ledger.look_up(keys)
     if not accepted and not refused:
         return np.zeros(len(keys), np.uint8)
     now = _contents(events)

@@ -16,11 +16,11 @@ import httpx
 import polars as pl
 import pytest
 
-from tests.bench import sink as sinks
 from tests.bench.bench import FULL, QUICK, Bench, Sizes
 from tests.bench.box import Counted, steady_rate
 from tests.bench.export import PIECE, make_files, make_grown, make_orders
 from tests.bench.measures import MEASURES
+from tests.bench.sink import sink
 from tests.bench.table import Line, Section, markdown, section_text
 from tests.bench.trace import Calls, busy, chrome, figures, overlapping, timeline, together
 from tests.bench.watch import BenchError
@@ -141,14 +141,14 @@ def test_the_sink_knows_when_the_first_request_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, nginx: bool
 ) -> None:
     if not nginx:
-        monkeypatch.setattr(sinks.shutil, "which", lambda name: None)
-    with sinks.sink(tmp_path) as sink:
+        monkeypatch.setattr("shutil.which", lambda name: None)
+    with sink(tmp_path) as server:
         before = time.time() - 0.001
         with httpx.Client(trust_env=False) as client:
-            assert [client.post(sink.base_url, content=b"{}").status_code for _ in range(2)] == [202, 202]
-        assert before <= sink.first_request(before) <= time.time() + 0.001
+            assert [client.post(server.base_url, content=b"{}").status_code for _ in range(2)] == [202, 202]
+        assert before <= server.first_request(before) <= time.time() + 0.001
         with pytest.raises(BenchError, match="no request"):
-            sink.first_request(time.time() + 1)
+            server.first_request(time.time() + 1)
 
 
 def test_the_readme_gets_one_table() -> None:

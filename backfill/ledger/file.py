@@ -6,12 +6,14 @@ import contextlib
 import os
 import sqlite3
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from backfill.disk import Disk
 from backfill.errors import SettingsError, StorageError
+from backfill.ledger.accepted import RECENT
 from backfill.ledger.lock import network_filesystem
 from backfill.ledger.trouble import aside, told, torn
 
@@ -50,6 +52,34 @@ _SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
         # The first release that can use a ledger of this version.
         "INSERT INTO meta VALUES ('release', '0.1.0')",
     ),
+    (
+        # `events` holds accepted events only from here on, and `log` those that came last: see `accepted`.
+        """CREATE TABLE log (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, target INTEGER NOT NULL, name INTEGER NOT NULL,
+            run INTEGER NOT NULL, events INTEGER NOT NULL, entries BLOB NOT NULL)""",
+        # What `events` and `log` hold: to count 50 M takes 15 s.
+        """CREATE TABLE counts (
+            target INTEGER NOT NULL, name INTEGER NOT NULL, accepted INTEGER NOT NULL,
+            PRIMARY KEY (target, name)) WITHOUT ROWID""",
+        "ALTER TABLE refusals ADD COLUMN content BLOB",
+        """UPDATE refusals SET content = (
+            SELECT content FROM events WHERE events.target = refusals.target AND events.key = refusals.key)""",
+        "DELETE FROM events WHERE accepted = 0 AND (target, key) IN (SELECT target, key FROM refusals)",
+        """CREATE TABLE files (
+            target INTEGER NOT NULL, mapping TEXT NOT NULL, file TEXT NOT NULL, record TEXT NOT NULL,
+            PRIMARY KEY (target, mapping, file)) WITHOUT ROWID""",
+        "UPDATE meta SET value = '0.2.0' WHERE key = 'release'",
+    ),
+)
+
+# So that who looks at a ledger of version 1, which is not upgraded for it, can ask as of one of today.
+_VERSION_1_AS_NOW: Final = (
+    "CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE accepted = 1",
+    """CREATE TEMP VIEW refusals AS
+        SELECT main.refusals.*, content FROM main.refusals JOIN main.events USING (target, key)""",
+    "CREATE TEMP VIEW counts AS SELECT target, name, count(*) AS accepted FROM events GROUP BY target, name",
+    "CREATE TEMP TABLE log (id INTEGER PRIMARY KEY, target, name, run, events, entries)",
+    "CREATE TEMP TABLE files (target, mapping, file, record)",
 )
 
 # Seconds. The writer meets others only while a reader rebuilds the index of a WAL that a killed run left
@@ -127,7 +157,9 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
         alone = not os.access(path.parent, os.W_OK) and not _size(_wal(path))
         connection = _connect(path, "mode=ro&immutable=1" if alone else "mode=ro")
         try:
-            _version(connection, path)
+            if _version(connection, path) == 1:
+                for statement in _VERSION_1_AS_NOW:
+                    connection.execute(statement)
         except BaseException:
             connection.close()
             raise
@@ -216,6 +248,10 @@ def _upgrade(connection: sqlite3.Connection, version: int, disk: Disk) -> None:
         for step in _SCHEMA[version:]:
             for statement in step:
                 connection.execute(statement)
+        if version == 1:
+            # Counted here: GROUP BY would sort all events first.
+            counts = Counter(connection.execute("SELECT target, name FROM events"))
+            connection.executemany("INSERT INTO counts VALUES (?, ?, ?)", [(*one, n) for one, n in counts.items()])
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(_SCHEMA)}")
 
@@ -251,13 +287,15 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA temp_store = MEMORY")  # nothing of it in /tmp
+        connection.execute(RECENT)
         if how == "mode=rw":
             connection.execute("PRAGMA synchronous = NORMAL")
+            # Some builds write zeros over what is deleted: the log's pages twice, for digests.
+            connection.execute("PRAGMA secure_delete = 0")
             # 64 MB: all of a ledger of 1 M events, whose digests fall on any of its pages.
             connection.execute("PRAGMA cache_size = -65536")
             connection.execute("PRAGMA wal_autocheckpoint = 4000")  # 16 MB
         else:
-            connection.execute("PRAGMA query_only = 1")
             connection.set_authorizer(_no_checkpoint)
     except BaseException:
         connection.close()

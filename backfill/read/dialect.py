@@ -115,6 +115,18 @@ class Utf8Stream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    @property
+    def can_go(self) -> bool:
+        """Whether `go_to` can be used: the bytes are the file's own."""
+        return self._decoder is None and self._raw.seekable()
+
+    def go_to(self, offset: int) -> None:
+        """Read on from this byte behind a byte order mark."""
+        mark = codecs.BOM_UTF8
+        self._raw.seek(0)
+        self._raw.seek(offset + len(mark) * (self._raw.read(len(mark)) == mark))
+        self._start = False
+
     def read(self, size: int = -1) -> bytes:
         """About `size` bytes; empty only at the end."""
         while not self._done:
@@ -166,12 +178,12 @@ def _encoding(head: bytes, whole: bool) -> str:
     view = head
     while bad < 200:
         try:
-            good += sum(1 for byte in view.decode("utf-8") if ord(byte) > 127)
+            good += _letters(view)
             break
         except UnicodeDecodeError as error:
             if not whole and at + error.start > len(head) - 4:
                 break  # a character cut by the end of the head
-            good += sum(1 for byte in view[: error.start].decode("utf-8") if ord(byte) > 127)
+            good += _letters(view[: error.start])
             bad += 1
             at += error.end
             view = view[error.end :]
@@ -197,6 +209,12 @@ def _encoding(head: bytes, whole: bool) -> str:
     if best is None or "cp1252" in best.could_be_from_charset or _is_western(head, best.encoding):
         return "cp1252"
     return codecs.lookup(best.encoding).name
+
+
+def _letters(data: bytes) -> int:
+    """How many letters of UTF-8 are not ASCII."""
+    text = data.decode("utf-8")
+    return 0 if text.isascii() else len(text) - len(text.encode("ascii", "ignore"))
 
 
 def _is_western(head: bytes, guess: str) -> bool:
@@ -232,20 +250,41 @@ def _quote(lines: list[str]) -> str:
 def _rows(lines: list[str], separator: str, quote: str, comment: str) -> list[tuple[int, list[str]]]:
     """The first rows as (number of lines before it, cells), blank ones and comments left out."""
     csv.field_size_limit(max(csv.field_size_limit(), HEAD_BYTES))
-    feed = _Lines(lines, comment)
-    reader = csv_reader(feed, separator, quote)
     rows: list[tuple[int, list[str]]] = []
     try:
-        while len(rows) < SAMPLE_ROWS:
-            feed.fresh = True
-            cells = next(reader, None)
-            if cells is None:
+        for row in _numbered(lines, separator, quote, comment):
+            rows.append(row)
+            if len(rows) == SAMPLE_ROWS:
                 break
-            if cells:
-                rows.append((feed.begun, cells))
     except csv.Error:
         pass  # the head may end inside a quote
     return rows or [(0, [""])]
+
+
+def _numbered(lines: list[str], separator: str, quote: str, comment: str) -> Iterator[tuple[int, list[str]]]:
+    begun = 0
+    if not comment:
+        reader = csv_reader(iter(lines), separator, quote)
+        for cells in reader:
+            if cells:
+                yield begun, cells
+            begun = reader.line_num
+        return
+    feed = _Lines(lines, comment)
+    reader = csv_reader(feed, separator, quote)
+    for cells in reader:
+        if cells:
+            yield feed.begun, cells
+        feed.fresh = True
+
+
+class CsvReader(Protocol):
+    """What the csv module calls a reader."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+    def __next__(self) -> list[str]: ...
 
 
 class _Lines:
@@ -271,7 +310,7 @@ class _Lines:
         raise StopIteration
 
 
-def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool = False) -> Iterator[list[str]]:
+def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool = False) -> CsvReader:
     """Python's csv module over `lines`, which end as in the file; a quote of '' is none."""
     if quote:
         return csv.reader(lines, delimiter=separator, quotechar=quote, strict=strict)
@@ -279,7 +318,11 @@ def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool
 
 
 def _separator(lines: list[str], quote: str, comment: str) -> str:
+    text = "".join(lines)
+
     def score(separator: str) -> tuple[float, int]:
+        if separator not in text:
+            return (0.0, 1)
         counts = Counter(len(cells) for _, cells in _rows(lines, separator, quote, comment))
         width, rows = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
         return (rows / counts.total() if width > 1 else 0.0, width)

@@ -98,7 +98,7 @@ class Fingerprint:
 
 
 def is_remote(uri: str) -> bool:
-    return urlsplit(uri).scheme in REMOTE and "://" in uri
+    return "://" in uri and urlsplit(uri).scheme in REMOTE
 
 
 def _is_web(uri: str) -> bool:
@@ -112,7 +112,8 @@ def fingerprint(file: ExportFile) -> Fingerprint:
             filesystem, path = _object_store(file.uri)
             info = filesystem.get_file_info(path)
             return Fingerprint(info.size or 0, info.mtime_ns or 0)
-        stat = (file.copy.path() if file.copy else Path(file.uri)).stat()
+        # Not Path.stat: a third of the time, and it is asked three times a file.
+        stat = os.stat(file.copy.path() if file.copy else file.uri)  # noqa: PTH116
     except OSError as error:
         doing = "opened" if file.remote else "read"
         raise ExportError(f"{file.name}: can't be {doing}: {error.strerror or error}", hint=SEE_TO) from error

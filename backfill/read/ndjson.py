@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,9 @@ def ndjson_schema(file: ExportFile) -> Schema:
     return {name: no_nulls(dtype) for name, dtype in merged.items()}
 
 
-def ndjson_batches(file: ExportFile, schema: Schema) -> Iterator[BatchRows]:
-    """The rows in order, a batch for each block of lines; `schema` is what `ndjson_schema` gave."""
-    for block, first in _blocks(file, max(1, MAX_CELLS // max(len(schema), 1))):
+def ndjson_batches(file: ExportFile, schema: Schema, skip: int = 0) -> Iterator[BatchRows]:
+    """The rows in order, a batch for each block of lines but the first `skip`; `schema`: see `ndjson_schema`."""
+    for block, first in islice(_blocks(file, max(1, MAX_CELLS // max(len(schema), 1))), skip, None):
         found = _readable(block, first, schema)
         frame = pl.concat(found.frames) if found.frames else pl.DataFrame(schema=schema)
         rows = pl.Series([number for number, _ in found.lines], dtype=pl.UInt64)

@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 import polars as pl
@@ -55,16 +56,17 @@ def schema_of(file: ExportFile) -> dict[str, pl.DataType]:
     return {**schema, **{key: pl.String() for key, _ in file.hive}}
 
 
-def read_batches(file: ExportFile, schema: dict[str, pl.DataType]) -> Iterator[BatchRows]:
-    """The rows of the file in order, in frames of about BATCH_ROWS; `schema` is what `schema_of` gave.
+def read_batches(file: ExportFile, schema: dict[str, pl.DataType], skip: int = 0) -> Iterator[BatchRows]:
+    """The rows of the file in order, in frames of about BATCH_ROWS, without the first `skip` frames; `schema` is what
+    `schema_of` gave.
 
     Raises ExportError for a file that can't be read on.
     """
     if file.format == "ndjson":
         own = {name: dtype for name, dtype in schema.items() if name not in dict(file.hive)}
-        batches = ndjson_batches(file, own)
+        batches = ndjson_batches(file, own, skip)
     else:
-        batches = _numbered(file)
+        batches = islice(_numbered(file), skip, None)
     for batch in batches:
         hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in file.hive]
         yield BatchRows(batch.frame.with_columns(hive), batch.rows, batch.bad)

@@ -59,6 +59,9 @@ class Verdict:
     closed: bool = False
 
 
+_ACCEPTED = Verdict(Kind.ACCEPTED, "202")
+
+
 def verdict(outcome: Answer | Exception, *, events: int, bulk: bool, wall_now: float, redact: str = "") -> Verdict:
     """What an answer, or the exception in its place, means for a request of `events` events.
 
@@ -99,19 +102,19 @@ def _of_acceptance(answer: Answer, events: int, bulk: bool, redact: str) -> Verd
         # https://docs.aws.amazon.com/waf/latest/APIReference/API_ChallengeAction.html
         return Verdict(Kind.UNEXPECTED, "202 from a firewall, which wants a browser (x-amzn-waf-action)", status=202)
     # Today's reference gives a 202 no body; the status' own words are what Express sends in its place.
-    if answer.body.strip() in (b"", b"Accepted"):
-        return Verdict(Kind.ACCEPTED, "202")
+    if not answer.body or answer.body.strip() in (b"", b"Accepted"):
+        return _ACCEPTED
     if answer.cut:
         return Verdict(Kind.RETRY, "202 with an answer of more than 64 KiB", status=202)
     content = loaded(answer.body)
     if not bulk and content is not None and not (isinstance(content, dict) and "events" in content):
-        return Verdict(Kind.ACCEPTED, "202")  # the call for one event never had results to tell
+        return _ACCEPTED  # the call for one event never had results to tell
     results = item_results(answer.body, events, redact)
     if results is None:
         return Verdict(Kind.RETRY, "202 with an answer that does not say which events were accepted", status=202)
     if any(results):
         return Verdict(Kind.RESULTS, "202", results=results)
-    return Verdict(Kind.ACCEPTED, "202")
+    return _ACCEPTED
 
 
 def _of_exception(error: Exception) -> Verdict:

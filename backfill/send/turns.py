@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 
 from backfill.pace import Clock, Concurrency, Pace
@@ -33,6 +35,7 @@ class Turns:
     def stop(self) -> None:
         """No turn from now on; who waits for one gets None at once."""
         self._stopping = True
+        self.places.send_away()
         for scope in list(self._waiting):
             scope.cancel()
 
@@ -58,55 +61,34 @@ class Turns:
 
         GO or PROBE; None when the sender stops. Raises GaveUp.
         """
-        if self.stopped():
-            return None
-        if not self.breaker.is_open and self.places.ready():
-            if self.pace.ready():
-                return Gate.GO
-            self.places.release()
-        while True:
-            gate: Gate | None = None
-            with anyio.CancelScope() as scope:
-                self._waiting.add(scope)
-                try:
-                    gate = await self._turn()
-                finally:
-                    self._waiting.discard(scope)
+        while not self._stopping:
+            gate = await self._pass_gate() if self.breaker.is_open else Gate.GO
             if gate is None:
-                return None
-            if self.stopped():
-                self._give_back(gate)
-                return None
-            # The breaker may have opened while this one stood in line.
-            if gate is Gate.PROBE or not self.breaker.is_open:
+                break
+            placed = admitted = False
+            try:
+                placed = self.places.ready() or await self._place()
+                paced = placed and (self.pace.ready() or await self._until_stopped(self.pace.wait))
+                # The breaker may have opened while this one stood in line.
+                passed = gate is Gate.PROBE or not self.breaker.is_open
+                admitted = paced and passed and not self._stopping
+            finally:
+                if not admitted:
+                    if placed:
+                        self.places.release()
+                    if gate is Gate.PROBE:
+                        self.breaker.not_probed()
+            if admitted:
                 return gate
-            self._give_back(gate)
+        return None
 
-    def _give_back(self, gate: Gate) -> None:
-        self.places.release()
-        if gate is Gate.PROBE:
-            self.breaker.not_probed()
+    async def _place(self) -> bool:
+        if not self.pace.busy():
+            self.places.state.wanted()
+        return await self.places.acquire()
 
-    async def _turn(self) -> Gate:
-        gate = await self._pass_gate()
-        placed = False
-        try:
-            if not self.places.ready():
-                if not self.pace.busy():
-                    self.places.state.wanted()
-                await self.places.acquire()
-            placed = True
-            await self.pace.wait()
-        except BaseException:
-            if placed:
-                self.places.release()
-            if gate is Gate.PROBE:
-                self.breaker.not_probed()
-            raise
-        return gate
-
-    async def _pass_gate(self) -> Gate:
-        while True:
+    async def _pass_gate(self) -> Gate | None:
+        while not self._stopping:
             gate, wait = self.breaker.gate(self._clock.monotonic())
             if gate is Gate.GIVE_UP:
                 raise GaveUp
@@ -115,18 +97,21 @@ class Turns:
             with anyio.CancelScope() as nap:
                 self._gated.add(nap)
                 try:
-                    await self._clock.sleep(wait)
+                    await self.sleep(wait)
                 finally:
                     self._gated.discard(nap)
+        return None
 
     async def sleep(self, seconds: float) -> bool:
         """Back-off, with neither a place nor a slot held. False when the sender stops."""
-        if self.stopped():
-            return False
+        return not self._stopping and await self._until_stopped(lambda: self._clock.sleep(seconds))
+
+    async def _until_stopped(self, wait: Callable[[], Awaitable[None]]) -> bool:
+        """Waits; False when the sender stops, which ends the wait."""
         with anyio.CancelScope() as scope:
             self._waiting.add(scope)
             try:
-                await self._clock.sleep(seconds)
+                await wait()
             finally:
                 self._waiting.discard(scope)
-        return not self.stopped()
+        return not self._stopping

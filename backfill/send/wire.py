@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 
-import anyio
 import httpx
 
 from backfill.retry import Answer
 from backfill.send.target import Target
-from backfill.transport import FRESH
+from backfill.transport import FRESH, Whole
 
 __all__ = ["Wire"]
 
@@ -35,11 +35,14 @@ class Wire:
 
     async def post(self, body: bytes, *, fresh: bool = False) -> Answer | Exception:
         """The answer, or what came in its place. `fresh`: over a connection that has not served before."""
+        deadline = asyncio.timeout(self._deadline)  # anyio's takes 2 us more
         try:
-            with anyio.move_on_after(self._deadline):
+            async with deadline:
                 return await self._exchange(body, fresh)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            return error
+            # TimeoutError is an OSError, and the system has some of its own.
+            if not deadline.expired():
+                return error
         return httpx.ReadTimeout(f"no whole answer within {self._deadline:g} s")
 
     async def aclose(self) -> None:
@@ -54,6 +57,8 @@ class Wire:
         request.extensions[FRESH] = fresh
         response = await self._transport.handle_async_request(request)
         stream = response.stream
+        if isinstance(stream, Whole) and len(stream.content) <= MOST_ANSWER_BYTES:
+            return Answer(response.status_code, response.headers, stream.content)
         assert isinstance(stream, httpx.AsyncByteStream)  # an async transport's promise
         text = b""
         chunks = aiter(stream)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from backfill.shape.texts import Let
+from backfill.shape.layers import Layers
 
 __all__ = ["valid_email", "valid_phone"]
 
@@ -27,24 +27,30 @@ NANP = (
 NANP_REGIONS = frozenset({"US", "CA", "PR"})
 
 
-def valid_email(text: pl.Expr, let: Let) -> pl.Expr:
+def valid_email(text: pl.Expr, layers: Layers) -> pl.Expr:
     """The email without the spaces around it; null where it is none."""
-    text = let(text.str.strip_chars())
+    fits = (text.str.contains(EMAIL) & (text.str.len_bytes() <= LOCAL_PART)).all()
+    return layers.either(fits, text, _stripped_email(layers.let(text.str.strip_chars())))
+
+
+def _stripped_email(text: pl.Expr) -> pl.Expr:
     # The local part is measured apart: a counted repetition in EMAIL would make it ten times slower.
     fine = text.str.contains(EMAIL) & (text.str.find("@", literal=True) <= LOCAL_PART)
     fine &= text.str.len_bytes() <= EMAIL_LENGTH
     return pl.when(fine).then(text)
 
 
-def valid_phone(text: pl.Expr, region: str | None, let: Let) -> pl.Expr:
+def valid_phone(text: pl.Expr, region: str | None, layers: Layers) -> pl.Expr:
     """The number in E.164; null where it is none. `region` (ISO 3166-1) is that of numbers without a country
     code.
 
     North American numbers, most of what is read, go by their structure in Polars (100 ns); all others through
     libphonenumber (40 µs), each distinct one once.
     """
-    parts = let(text.str.extract_groups(NANP))
-    fast = let(pl.concat_str([pl.lit("+1"), *(parts.struct.field(part) for part in ("area", "exchange", "line"))]))
+    parts = layers.let(text.str.extract_groups(NANP))
+    fast = layers.let(
+        pl.concat_str([pl.lit("+1"), *(parts.struct.field(part) for part in ("area", "exchange", "line"))])
+    )
     if region in NANP_REGIONS:
         # Letters (an extension, a name for digits), a plus inside and prefixes for abroad are libphonenumber's
         # business; what else fails here would fail there.
@@ -52,9 +58,9 @@ def valid_phone(text: pl.Expr, region: str | None, let: Let) -> pl.Expr:
     else:
         abroad = parts.struct.field("plus").fill_null("") != "+"
         rest = pl.when(abroad).then(text)
-        fast = pl.when(~abroad).then(fast)
+        fast = layers.let(pl.when(~abroad).then(fast))
     slow = rest.map_batches(lambda series: _parse_all(series, region), return_dtype=pl.String)
-    return pl.coalesce(fast, slow)
+    return layers.either(fast.null_count() == text.null_count(), fast, pl.coalesce(fast, slow))
 
 
 def _parse_all(series: pl.Series, region: str | None) -> pl.Series:

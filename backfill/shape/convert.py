@@ -12,7 +12,8 @@ import polars as pl
 
 from backfill import api
 from backfill.shape.contacts import valid_email, valid_phone
-from backfill.shape.texts import Let, as_json, as_text, beyond_calendar, decoded, faults, flat, textless
+from backfill.shape.layers import Layers
+from backfill.shape.texts import Fault, as_json, as_text, beyond_calendar, decoded, faults, flat, textless
 from backfill.shape.times import Times, Zone, from_epoch, from_format, from_iso, localize
 
 __all__ = ["UTC", "Converted", "Numerals", "Target", "convert", "parse_number", "too_large"]
@@ -21,6 +22,9 @@ UTC = pl.Datetime("us", "UTC")
 TRUE = ("true", "yes", "y", "t", "1", "on")
 FALSE = ("false", "no", "n", "f", "0", "off")
 NOT_ZERO = r"^[+-]?[0.]*[1-9]"
+LONG = len(str(api.SAFE_INTEGER))
+# The microseconds since 1970 of the years 1 to 9999.
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,51 +53,52 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """The value, null where it is absent or wrong, its type, and (problem code, where it applies) pairs.
+    """The value, null where it is absent or wrong, its type, and what can be wrong with it.
 
-    `json` marks a value whose text is JSON already.
+    `json` marks a value whose text is JSON already, `plain` a text that has nothing to escape in JSON.
     """
 
     value: pl.Expr
     dtype: pl.DataType
-    problems: Sequence[tuple[str, pl.Expr]] = ()
+    problems: Sequence[Fault] = ()
     json: bool = False
+    plain: bool = False
 
 
-def convert(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
+def convert(raw: pl.Expr, dtype: pl.DataType, target: Target, layers: Layers) -> Converted | str:
     """`raw`, of `dtype`, as the target; or, in words, why this type can't become that one."""
     if dtype == pl.Null or isinstance(dtype, pl.Categorical | pl.Enum):
-        return convert(raw.cast(pl.String), pl.String(), target, let)
+        return convert(raw.cast(pl.String), pl.String(), target, layers)
     if isinstance(dtype, pl.Binary):
-        return _binary(raw, target, let)
+        return _binary(raw, target, layers)
     kind = target.kind
     if kind == "json" and dtype == pl.String:
-        return _json(raw, let)
+        return _json(raw, layers)
     if not flat(dtype):
         if kind not in ("own", "json"):
             return f"a column of type {dtype} can't be a {kind}"
-        return Converted(let(as_json(raw, dtype, let)), pl.String(), faults(raw, dtype), json=True)
+        return Converted(layers.let(as_json(raw, dtype, layers)), pl.String(), faults(raw, dtype), json=True)
     if kind in ("own", "json"):
         kind = _own(dtype)
     if kind == "number":
-        return _number(raw, dtype, target, let)
+        return _number(raw, dtype, target, layers)
     if kind == "integer":
-        return _integer(raw, dtype, target, let)
+        return _integer(raw, dtype, target, layers)
     if kind == "boolean":
-        return _boolean(raw, dtype, let)
+        return _boolean(raw, dtype, layers)
     if kind in ("datetime", "date", "time"):
-        return _time(raw, dtype, replace(target, kind=kind), let)
-    done = _text(let(as_text(raw, dtype)), kind, target, let)
+        return _time(raw, dtype, replace(target, kind=kind), layers)
+    done = _text(layers.let(as_text(raw, dtype)), kind, target, layers)
     # What has no text is not as good as absent.
     return replace(done, problems=[*done.problems, *textless(raw, dtype)])
 
 
-def _binary(raw: pl.Expr, target: Target, let: Let) -> Converted | str:
-    text = let(decoded(raw))
-    done = convert(text, pl.String(), target, let)
+def _binary(raw: pl.Expr, target: Target, layers: Layers) -> Converted | str:
+    text = layers.let(decoded(raw))
+    done = convert(text, pl.String(), target, layers)
     if isinstance(done, str):
         return done
-    return replace(done, problems=[("undecodable", raw.is_not_null() & text.is_null()), *done.problems])
+    return replace(done, problems=[Fault("undecodable", raw.is_not_null() & text.is_null()), *done.problems])
 
 
 def _own(dtype: pl.DataType) -> str:
@@ -108,28 +113,29 @@ def _own(dtype: pl.DataType) -> str:
     return "date" if dtype == pl.Date else "string"
 
 
-def _text(text: pl.Expr, kind: str, target: Target, let: Let) -> Converted:
+def _text(text: pl.Expr, kind: str, target: Target, layers: Layers) -> Converted:
     if kind == "email":
-        return _checked(text, let(valid_email(text, let)), "invalid_email")
+        return _checked(text, valid_email(text, layers), "invalid_email")
     if kind == "phone":
-        return _checked(text, let(valid_phone(text, target.region, let)), "invalid_phone")
+        return _checked(text, valid_phone(text, target.region, layers), "invalid_phone")
     if kind in ("currency", "country"):
-        upper = let(text.str.strip_chars().str.to_uppercase())
-        known = api.CURRENCIES if kind == "currency" else api.COUNTRIES
-        return _checked(text, let(pl.when(upper.is_in(sorted(known))).then(upper)), f"invalid_{kind}")
+        upper = layers.let(text.str.strip_chars().str.to_uppercase())
+        known = sorted(api.CURRENCIES if kind == "currency" else api.COUNTRIES)
+        valid = layers.either(text.is_in(known).all(), text, pl.when(upper.is_in(known)).then(upper))
+        return _checked(text, valid, f"invalid_{kind}")
     if kind == "time_zone":
         import zoneinfo
 
         known_zones = sorted(zoneinfo.available_timezones())
-        return _checked(text, pl.when(text.is_in(known_zones)).then(text), "invalid_time_zone")
+        return _checked(text, layers.let(pl.when(text.is_in(known_zones)).then(text)), "invalid_time_zone")
     long = text.str.len_bytes() > api.TEXT_BYTES
-    return Converted(text, pl.String(), [("text_too_long", long)])
+    return Converted(text, pl.String(), [Fault("text_too_long", long)])
 
 
 def _checked(text: pl.Expr, valid: pl.Expr, code: str) -> Converted:
-    return Converted(
-        valid, pl.String(), [(code, text.is_not_null() & (text.str.strip_chars() != "") & valid.is_null())]
-    )
+    maybe = text.is_not_null() & valid.is_null()
+    bad = maybe & (text.str.strip_chars() != "")
+    return Converted(valid, pl.String(), [Fault(code, bad, maybe, no_value=True)], plain=True)
 
 
 def parse_number(text: pl.Expr, numerals: Numerals) -> pl.Expr:
@@ -160,25 +166,37 @@ def _literal(mark: str) -> str:
     return rf"\x{{{ord(mark):x}}}" if mark else ""
 
 
-def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
+def _number(raw: pl.Expr, dtype: pl.DataType, target: Target, layers: Layers) -> Converted | str:
     if dtype == pl.String:
-        raw = let(raw.str.strip_chars())
-        digits = let(number_digits(raw, target.numerals))
-        value = let(digits.map_batches(_doubles, return_dtype=pl.Float64))
+        stripped = layers.let(raw.str.strip_chars())
+        digits = layers.let(number_digits(stripped, target.numerals))
+        value = digits.map_batches(_doubles, return_dtype=pl.Float64)
+        long = raw.str.len_bytes() >= LONG
+        if not target.numerals.thousands and target.numerals.decimal == ".":
+            value = layers.either(*_quick_doubles(raw, layers), value)
+        else:
+            value = layers.let(value)
         problems = [
-            ("integer_too_large", digits.map_batches(_beyond, return_dtype=pl.Boolean)),
-            ("not_a_number", (raw != "") & value.is_null()),
+            Fault("integer_too_large", digits.map_batches(_beyond, return_dtype=pl.Boolean), long),
+            Fault("not_a_number", (stripped != "") & value.is_null(), raw.is_not_null() & value.is_null()),
         ]
     elif dtype.is_numeric():
         # 0.1 as Float32 means 0.1, not the double 0.10000000149011612.
         number = raw.cast(pl.String).cast(pl.Float64, strict=False) if dtype == pl.Float32 else raw.cast(pl.Float64)
-        value = let(pl.when(number.is_finite()).then(number))
+        value = layers.let(pl.when(number.is_finite()).then(number))
         problems = faults(raw, dtype)
     else:
         return f"a column of type {dtype} can't be a number"
     if target.bound is not None:
-        problems.append(("number_out_of_range", value.abs() > target.bound))
+        problems.append(Fault("number_out_of_range", value.abs() > target.bound))
     return Converted(value, pl.Float64(), problems)
+
+
+def _quick_doubles(text: pl.Expr, layers: Layers) -> tuple[pl.Expr, pl.Expr]:
+    """Whether texts are plainly doubles, and these: without blanks around them, as `_doubles` has them."""
+    number = layers.let(text.cast(pl.Float64, strict=False))
+    zero = text.filter(number == 0).str.contains(NOT_ZERO).any()
+    return (number.null_count() == text.null_count()) & number.is_finite().all() & ~zero, number
 
 
 def _doubles(digits: pl.Series) -> pl.Series:
@@ -195,7 +213,7 @@ def _beyond(digits: pl.Series) -> pl.Series:
     """Whether a text is a number beyond 2^53 that a double changes: any that has all its digits, and one with an
     exponent unless it is written back as the same. A double can't tell 2^53 + 1 from 2^53: the digits are looked at.
     """
-    long = digits.str.len_bytes() >= len(str(api.SAFE_INTEGER))
+    long = digits.str.len_bytes() >= LONG
     if not long.any():
         return long
     whole = digits.str.extract(r"^([+-]?[0-9]+)(?:\.[0-9]*)?$", 1)
@@ -217,13 +235,13 @@ def _changes(digits: str) -> bool:
     return api.SAFE_INTEGER <= abs(number) < math.inf and Decimal(digits) != Decimal(repr(number))
 
 
-def _integer(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
+def _integer(raw: pl.Expr, dtype: pl.DataType, target: Target, layers: Layers) -> Converted | str:
     if dtype.is_integer():
         value = raw.cast(pl.Int64, strict=False)
         return Converted(value, pl.Int64(), faults(raw, dtype))
     if dtype == pl.Boolean:
         return Converted(raw.cast(pl.Int64), pl.Int64())
-    number = _number(raw, dtype, target, let)
+    number = _number(raw, dtype, target, layers)
     if isinstance(number, str):
         return number
     # Beside its digits an integer may be written 3.0, as spreadsheets and pandas do.
@@ -233,53 +251,54 @@ def _integer(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Conv
     return Converted(
         pl.when(~fraction).then(value),
         pl.Int64(),
-        [("integer_too_large", beyond), *number.problems, ("not_an_integer", fraction)],
+        [Fault("integer_too_large", beyond), *number.problems, Fault("not_an_integer", fraction)],
     )
 
 
-def _boolean(raw: pl.Expr, dtype: pl.DataType, let: Let) -> Converted | str:
+def _boolean(raw: pl.Expr, dtype: pl.DataType, layers: Layers) -> Converted | str:
     if dtype == pl.Boolean:
         return Converted(raw, pl.Boolean())
     if dtype != pl.String and not dtype.is_integer():
         return f"a column of type {dtype} can't be a boolean"
-    text = let(as_text(raw, dtype).str.strip_chars().str.to_lowercase())
-    value = let(pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False))
-    return Converted(value, pl.Boolean(), [("not_a_boolean", text.is_not_null() & (text != "") & value.is_null())])
+    text = layers.let(as_text(raw, dtype).str.strip_chars().str.to_lowercase())
+    value = layers.let(pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False))
+    return Converted(value, pl.Boolean(), [Fault("not_a_boolean", text.is_not_null() & (text != "") & value.is_null())])
 
 
-def _time(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Converted | str:
+def _time(raw: pl.Expr, dtype: pl.DataType, target: Target, layers: Layers) -> Converted | str:
     beyond = beyond_calendar(raw, dtype)
     if beyond is not None:
-        raw = let(pl.when(~beyond).then(raw))
-    times = _times(raw, dtype, target, let)
+        raw = layers.let(pl.when(~beyond).then(raw))
+    times = _times(raw, dtype, target, layers)
     if isinstance(times, str):
         return times
-    far = [] if beyond is None else [("time_out_of_range", beyond)]
+    far = [] if beyond is None else [Fault("time_out_of_range", beyond)]
     given = _filled(raw) if dtype == pl.String else raw.is_not_null()
+    untimely = Fault("not_a_time", given & times.local.is_null(), raw.is_not_null() & times.local.is_null())
     if target.kind == "date":
         # The calendar day as it is written: a day needs no zone, and none may shift it.
-        text = let(times.local.dt.strftime("%Y-%m-%d"))
-        return Converted(text, pl.String(), [("not_a_time", given & text.is_null()), _far(times.local), *far])
-    time = let(times.time)
+        text = layers.let(times.local.dt.strftime("%Y-%m-%d"))
+        return Converted(text, pl.String(), [untimely, _far(times.local), *far], plain=True)
+    time = layers.let(times.time)
     unplaced = times.local.is_not_null() & time.is_null()
     no_zone = "time_without_zone" if target.zone.name is None else "ambiguous_time"
-    problems = [("not_a_time", given & times.local.is_null()), (no_zone, unplaced), _far(time), *far]
+    problems = [untimely, Fault(no_zone, unplaced), _far(time), *far]
     return Converted(time, UTC, problems)
 
 
-def _far(time: pl.Expr) -> tuple[str, pl.Expr]:
-    return "time_out_of_range", ~time.dt.year().is_between(1, 9999)
+def _far(time: pl.Expr) -> Fault:
+    return Fault("time_out_of_range", ~time.dt.year().is_between(1, 9999), ~time.to_physical().is_between(FIRST, LAST))
 
 
-def _times(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Times | str:
+def _times(raw: pl.Expr, dtype: pl.DataType, target: Target, layers: Layers) -> Times | str:
     epoch = target.format if target.format in ("epoch_s", "epoch_ms") else None
     zone = target.zone
     if dtype == pl.String and not epoch:
         day = target.kind == "date"
-        return from_format(raw, target.format, zone, let, day=day) if target.format else from_iso(raw, zone, let)
+        return from_format(raw, target.format, zone, layers, day=day) if target.format else from_iso(raw, zone, layers)
     if epoch and (dtype == pl.String or dtype.is_numeric()):
         number = parse_number(raw, target.numerals) if dtype == pl.String else raw.cast(pl.Float64)
-        return Times.of_utc(let(from_epoch(number, epoch)), zone)
+        return Times.of_utc(layers.let(from_epoch(number, epoch)), zone)
     if isinstance(dtype, pl.Datetime):
         time = raw.dt.cast_time_unit("us")
         return Times(localize(time, zone), time) if dtype.time_zone is None else Times.of_utc(time, zone)
@@ -291,13 +310,16 @@ def _times(raw: pl.Expr, dtype: pl.DataType, target: Target, let: Let) -> Times 
     return f"a column of type {dtype} can't be a time"
 
 
-def _json(raw: pl.Expr, let: Let) -> Converted:
+def _json(raw: pl.Expr, layers: Layers) -> Converted:
     """A text that is JSON, written compactly. No JSON begins with an exclamation mark: it leads a problem's code."""
-    found = let(raw.map_batches(_compact, return_dtype=pl.String))
-    wrong = let(found.str.starts_with("!"))
+    found = layers.let(raw.map_batches(_compact, return_dtype=pl.String))
+    wrong = layers.let(found.str.starts_with("!"))
     codes = ("not_json_value", "integer_too_large")
     return Converted(
-        let(pl.when(~wrong).then(found)), pl.String(), [(code, found == f"!{code}") for code in codes], json=True
+        layers.let(pl.when(~wrong).then(found)),
+        pl.String(),
+        [Fault(code, found == f"!{code}") for code in codes],
+        json=True,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,12 +14,17 @@ from backfill.identity import DIGITS, canonical, sha256_digits
 from backfill.mapping import Event, HashId, Mapping, Node, Path, Value
 from backfill.shape.columns import Columns
 from backfill.shape.convert import UTC, Target
-from backfill.shape.layers import Layers
-from backfill.shape.leaf import Check, Leaf, Leaves, label
+from backfill.shape.joined import columns_of, joined
+from backfill.shape.layers import Layers, roots
+from backfill.shape.leaf import Branch, Check, Leaf, Leaves, label
 from backfill.shape.sql import SqlError, read_sql, type_of
-from backfill.shape.texts import as_json, as_text, flat, json_members, key_text
+from backfill.shape.texts import as_json, as_text, flat, key_text, needs_no_escape
 
 __all__ = ["EventPlan", "compile_event", "compile_where"]
+
+# JSON makes six bytes of one at the most (\u0000). A hash's prefix is part of no column.
+LONGEST_ESCAPE = 6
+LONGEST_PREFIX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class EventPlan:
 
     The JSON is `head`, the member uniqueId, `tail`: an id with `occurrence` is known only when the whole export is.
     The `id` of a hash is its digits: its prefix and a twin's number are still to come (`Shaper.finish_id`).
+    `wanted` are the columns without which no chunk can do; those that a check needs come when it is suspected.
     """
 
     index: int
@@ -41,6 +46,7 @@ class EventPlan:
     head: pl.Expr
     tail: pl.Expr
     checks: list[Check]
+    wanted: frozenset[str]
 
 
 def compile_event(
@@ -73,33 +79,48 @@ def compile_event(
     if value is not None:
         lacks = value.value.is_not_null() & (currency.value.is_null() if currency else pl.lit(value=True))
         leaves.check("value_without_currency", "value", lacks, as_text(value.value, value.dtype), "notice")
-    members: list[tuple[str, Leaf]] = [("eventTimestamp", time)]
+    members: list[tuple[str, Leaf | Branch]] = [("eventTimestamp", time)]
     members += [(key, leaf) for key, leaf in (("value", value), ("valueCurrency", currency)) if leaf]
     members += [("customer", customer), ("data", data)]
-    head = let(name.json('{"eventName":'))
+    head = let(_head(event, name))
     # A customer is always there, so that the members are never empty, nor their first comma without use.
-    tail = let(pl.concat_str([*_pieces(members), pl.lit("}")], ignore_nulls=True))
-    size = head.str.len_bytes() + tail.str.len_bytes() + len(',"uniqueId":') + _id_size(leaves, event, identity)
-    leaves.check("event_too_large", "", size > api.EVENT_BYTES, size.cast(pl.String))
-    plan = EventPlan(
-        index, where, leaves.numbers(), leaves.layers, name.value, identity, time.value, head, tail, leaves.checks
-    )
+    parts = [(key_text(key), inner.member) for key, inner in members]
+    after = {column for _, part in parts for column in columns_of(part)}
+    tail = leaves.layers.late(after, lambda frame: joined(frame, parts, "}"))
+    rest = head.str.len_bytes() + tail.str.len_bytes() + len(',"uniqueId":')
+    size = rest + _id_size(leaves, event, identity)
+    maybe = rest + identity.str.len_bytes() * LONGEST_ESCAPE > api.EVENT_BYTES - LONGEST_PREFIX
+    leaves.check("event_too_large", "", size > api.EVENT_BYTES, size.cast(pl.String), maybe=maybe)
+    made = (name.value, identity, time.value, head, tail)
+    wanted = roots([*made, *(check.suspected for check in leaves.checks)])
+    plan = EventPlan(index, where, leaves.numbers(), leaves.layers, *made, leaves.checks, wanted)
     return plan, leaves.problems
+
+
+def _head(event: Event, name: Leaf) -> pl.Expr:
+    before, text = '{"eventName":', event.eventName.const
+    if isinstance(text, str) and needs_no_escape(text):
+        return pl.lit(f'{before}"{text}"')
+    return name.json(before)
 
 
 def _check_event(leaves: Leaves, event: Event, name: Leaf, time: Leaf, identity: pl.Expr) -> None:
     no_text = pl.lit("")
     unnamed = name.value.is_null() | (name.value == "")
-    leaves.check("missing_name", "eventName", unnamed & ~_failed(leaves, "eventName"), no_text)
-    timeless = time.value.is_null() & ~_failed(leaves, "eventTimestamp")
-    leaves.check("missing_time", "eventTimestamp", timeless, no_text)
+    leaves.check("missing_name", "eventName", unnamed & ~_failed(leaves, "eventName"), no_text, maybe=unnamed)
+    timeless = time.value.is_null()
+    untold = timeless & ~_failed(leaves, "eventTimestamp")
+    leaves.check("missing_time", "eventTimestamp", untold, no_text, maybe=timeless)
     leaves.check("time_in_future", "eventTimestamp", time.value > pl.lit(leaves.latest), as_text(time.value, UTC))
     # Blanks identify nothing either.
     nothing = identity.is_null() | (identity.str.strip_chars() == "")
     unidentified = nothing & ~_failed(leaves, "uniqueId")
-    leaves.check("missing_id", "uniqueId", unidentified, no_text)
+    # A blank begins so.
+    maybe = identity.is_null() | ~identity.is_between(pl.lit("!"), pl.lit("~"))
+    leaves.check("missing_id", "uniqueId", unidentified, no_text, maybe=maybe)
     if not isinstance(event.uniqueId, HashId):
-        leaves.check("id_too_long", "uniqueId", identity.str.len_chars() > api.UNIQUE_ID_CHARACTERS, identity)
+        long, maybe = (size > api.UNIQUE_ID_CHARACTERS for size in (identity.str.len_chars(), identity.str.len_bytes()))
+        leaves.check("id_too_long", "uniqueId", long, identity, maybe=maybe)
 
 
 def _id_size(leaves: Leaves, event: Event, identity: pl.Expr) -> pl.Expr:
@@ -107,17 +128,7 @@ def _id_size(leaves: Leaves, event: Event, identity: pl.Expr) -> pl.Expr:
     if isinstance(event.uniqueId, HashId):
         # A twin's digits are as many.
         return pl.lit(len(json.dumps(event.uniqueId.prefix, ensure_ascii=False).encode()) + DIGITS)
-    return as_json(identity, pl.String(), leaves.layers.let).str.len_bytes()
-
-
-def _pieces(members: Sequence[tuple[str, Leaf]]) -> list[pl.Expr]:
-    return [piece for key, leaf in members for piece in leaf.pieces("," + key_text(key))]
-
-
-def _object(leaves: Leaves, members: Sequence[tuple[str, Leaf]]) -> Leaf:
-    """A JSON object of the members that have a value; there is none when none has."""
-    let = leaves.layers.let
-    return Leaf(let(json_members(_pieces(members))), pl.String(), let, "members")
+    return as_json(identity, pl.String(), leaves.layers).str.len_bytes()
 
 
 def compile_where(leaves: Leaves, path: Path, where: str | None) -> pl.Expr | None:
@@ -156,10 +167,10 @@ def _optional(leaves: Leaves, path: Path, value: Value | None, kind: str) -> Lea
     return None if value is None else leaves.leaf(path, value, Target(kind))
 
 
-def _customer(leaves: Leaves, event: Event, at: Path) -> Leaf:
+def _customer(leaves: Leaves, event: Event, at: Path) -> Branch:
     kinds = {"email": "email", "phoneNumber": "phone"}
     path: Path = (*at, "customer")
-    members: list[tuple[str, Leaf]] = []
+    members: list[tuple[str, Leaf | Branch]] = []
     identifiers: list[pl.Expr] = []
     for key in api.CUSTOMER_TEXTS:
         leaf = _optional(leaves, (*path, key), getattr(event.customer, key), kinds.get(key, "string"))
@@ -178,11 +189,11 @@ def _customer(leaves: Leaves, event: Event, at: Path) -> Leaf:
         (key, leaves.leaf((*path, "customFields", key), value, Target("own")))
         for key, value in sorted(event.customer.customFields.items())
     ]
-    members.append(("customFields", _object(leaves, fields)))
-    return _object(leaves, members)
+    members.append(("customFields", Branch(fields, leaves.layers)))
+    return Branch(members, leaves.layers)
 
 
-def _location(leaves: Leaves, event: Event, path: Path) -> Leaf:
+def _location(leaves: Leaves, event: Event, path: Path) -> Branch:
     kinds = {"countryCode": "country", "ianaTimeZoneName": "time_zone"}
     members = []
     for key in (*api.LOCATION_TEXTS, *api.LOCATION_NUMBERS):
@@ -191,42 +202,44 @@ def _location(leaves: Leaves, event: Event, path: Path) -> Leaf:
             bound = api.LOCATION_NUMBERS.get(key)
             target = Target(kinds.get(key, "string") if bound is None else "number", bound=bound)
             members.append((key, leaves.leaf((*path, "location", key), value, target)))
-    return _object(leaves, members)
+    return Branch(members, leaves.layers)
 
 
-def _data(leaves: Leaves, event: Event, at: Path) -> Leaf:
-    members: list[tuple[str, Leaf]] = []
+def _data(leaves: Leaves, event: Event, at: Path) -> Branch:
+    members: list[tuple[str, Leaf | Branch]] = []
     # Keys in one order whatever the mapping's: moving a line in it must not make every delivered event 'changed'.
     for key, value in sorted(event.data.items()):
         path: Path = (*at, "data", key)
         leaf = leaves.leaf(path, value, Target("own"))
         members.append((key, leaf))
-        if value.const is None and leaf.form == "value" and (leaf.dtype == pl.String or leaf.dtype.is_numeric()):
+        if value.const is None and not leaf.is_json and (leaf.dtype == pl.String or leaf.dtype.is_numeric()):
             unset = leaf.value == ("" if leaf.dtype == pl.String else 0)
             leaves.check("unset", label(path), unset, as_text(leaf.value, leaf.dtype), "notice")
     members.append(("$extra", extra(leaves, (*at, "data", "$extra"), event.extra)))
     if len(members) > api.DATA_PROPERTIES:
         count = pl.sum_horizontal(leaf.given for _, leaf in members)
         leaves.check("too_many_properties", "data", count > api.DATA_PROPERTIES, count.cast(pl.String))
-    return _object(leaves, members)
+    return Branch(members, leaves.layers)
 
 
-def extra(leaves: Leaves, path: Path, node: Node) -> Leaf:
+def extra(leaves: Leaves, path: Path, node: Node) -> Leaf | Branch:
     """What `$extra` holds: values, objects, lists; none when nothing is left of it."""
-    let = leaves.layers.let
+    layers = leaves.layers
     if isinstance(node, Value):
         if node.collect is not None:
-            return Leaf(pl.col(leaves.aggregated[path]), pl.String(), let, "json")
+            return Leaf(pl.col(leaves.aggregated[path]), pl.String(), layers, is_json=True)
         leaf = leaves.leaf(path, node, Target("own", nested=True))
-        if leaf.form == "json":
+        if leaf.is_json:
             long = leaf.value.map_batches(_has_long, return_dtype=pl.Boolean)
-            leaves.check("text_too_long", label(path), long, leaf.value)
+            maybe = leaf.value.str.len_bytes() > api.TEXT_BYTES
+            leaves.check("text_too_long", label(path), long, leaf.value, maybe=maybe)
         return leaf
     if isinstance(node, list):
         items = [extra(leaves, (*path, i), item).json().fill_null("null") for i, item in enumerate(node)]
         inner = pl.concat_str(items, separator=",") if items else pl.lit("")
-        return Leaf(let(pl.concat_str([pl.lit("["), inner, pl.lit("]")])), pl.String(), let, "json")
-    return _object(leaves, [(key, extra(leaves, (*path, key), item)) for key, item in sorted(node.items())])
+        text = layers.let(pl.concat_str([pl.lit("["), inner, pl.lit("]")]))
+        return Leaf(text, pl.String(), layers, is_json=True)
+    return Branch([(key, extra(leaves, (*path, key), item)) for key, item in sorted(node.items())], layers)
 
 
 def _has_long(texts: pl.Series) -> pl.Series:

@@ -15,7 +15,7 @@ from backfill.mapping import Event, Mapping, Node, Path, Value
 from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
 from backfill.shape.event import extra
-from backfill.shape.layers import Layers
+from backfill.shape.layers import Layers, roots
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
 from backfill.shape.texts import as_text
@@ -61,7 +61,7 @@ class Grouping:
         """One row for each GROUP of `rows`: `plain` columns, aggregates, KEY, and FILE and ROW of its first
         row.
         """
-        rows = self.layers.apply(rows.with_columns(self.numbers))
+        rows = self.layers.apply(rows.with_columns(self.numbers), roots(self.aggregates))
         first = [pl.col(name).drop_nulls().first() for name in plain]
         place = [pl.col(FILE).first(), pl.col(ROW).first(), pl.col(KEY).first(), pl.col(INCOMPLETE).any()]
         return rows.group_by(GROUP, maintain_order=True).agg(*first, *self.aggregates, *place)

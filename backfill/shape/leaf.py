@@ -13,12 +13,13 @@ from backfill.errors import MappingProblem
 from backfill.mapping import Mapping, Path, Value, parse_template, suggest
 from backfill.shape.columns import Columns
 from backfill.shape.convert import Numerals, Target, convert, parse_number, too_large
+from backfill.shape.joined import Object, Scalar, columns_of, joined
 from backfill.shape.layers import Layers
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
-from backfill.shape.texts import Let, as_text, flat, json_object, json_pieces, textless
+from backfill.shape.texts import Fault, as_text, flat, json_scalar, key_text, needs_no_escape, textless
 from backfill.shape.times import Zone
 
-__all__ = ["Check", "Leaf", "Leaves"]
+__all__ = ["Branch", "Check", "Leaf", "Leaves"]
 
 LATEST = datetime.max.replace(tzinfo=UTC)
 
@@ -30,7 +31,8 @@ class Check:
     """Something that can be wrong with a row.
 
     `bad` is the column that says for which rows it is, `shown` the offending value as text. A `reject` stops
-    the event, an `omit` leaves a key out and is counted, a `notice` is counted only.
+    the event, an `omit` leaves a key out and is counted, a `notice` is counted only. `maybe` holds wherever
+    `bad` does and costs less: only for a chunk in which it holds somewhere is `bad` computed.
     """
 
     code: str
@@ -39,39 +41,68 @@ class Check:
     shown: pl.Expr
     column: str
     severity: Severity = "reject"
+    maybe: pl.Expr | None = None
 
-
-Form = Literal["value", "json", "members"]
+    @property
+    def suspected(self) -> pl.Expr:
+        """Whether the check has to be made at all: one Boolean for a chunk."""
+        return (self.bad if self.maybe is None else self.maybe).any()
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A compiled value: `value` of `dtype`, null where there is none.
 
-    `form` marks a text that is JSON already, or the members of an object, empty where it has none.
+    `is_json` marks a text that is JSON already, `plain` one that has nothing to escape in JSON.
     """
 
     value: pl.Expr
     dtype: pl.DataType
-    let: Let
-    form: Form = "value"
+    layers: Layers
+    is_json: bool = False
+    plain: bool = False
 
     @property
     def given(self) -> pl.Expr:
         """Whether there is a value."""
-        return self.value != "" if self.form == "members" else self.value.is_not_null()
+        return self.value.is_not_null()
 
-    def pieces(self, before: str = "") -> list[pl.Expr]:
-        """What makes the JSON text with `before` in front of it, to be joined; all null where there is no value."""
-        if self.form == "members":
-            return json_object(self.value, before)
-        if self.form == "json":
-            return [pl.when(self.given).then(pl.lit(before)), self.value]
-        return json_pieces(self.value, self.dtype, self.let, before)
+    @property
+    def member(self) -> Scalar:
+        """What makes its JSON."""
+        value = self.layers.let(self.value)
+        if self.is_json:
+            return Scalar(value.meta.root_names()[0], (value,))
+        return json_scalar(value, self.dtype, self.layers, plain=self.plain)
 
     def json(self, before: str = "") -> pl.Expr:
         """The JSON text with `before` in front of it; null where there is no value."""
-        return pl.concat_str(self.pieces(before))
+        member = self.member
+        return pl.concat_str([pl.lit(before + member.before), *member.values, pl.lit(member.after)])
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A compiled object of members, (key, member) each; there is none where no member has a value."""
+
+    members: Sequence[tuple[str, Leaf | Branch]]
+    layers: Layers
+
+    @property
+    def given(self) -> pl.Expr:
+        """Whether a member has a value."""
+        return pl.any_horizontal(inner.given for _, inner in self.members) if self.members else pl.lit(value=False)
+
+    @property
+    def member(self) -> Object:
+        """What makes its JSON."""
+        return Object([(key_text(key), inner.member) for key, inner in self.members])
+
+    def json(self) -> pl.Expr:
+        """The JSON text; null where there is no member."""
+        member = self.member
+        text = self.layers.late(columns_of(member), lambda frame: joined(frame, [("", member)]))
+        return pl.when(text != "").then(text.str.strip_prefix(","))
 
 
 @dataclass
@@ -108,39 +139,50 @@ class Leaves:
             where = "customer.customFields" if path[2] == "customer" else "data"
             message = f"a column of type {dtype} can't be under {where}: the API takes no lists or objects there"
             self.problem(path, message, "put it under data.$extra, or give type: string")
-            return Leaf(pl.lit(None, dtype=pl.String), pl.String(), self.layers.let)
-        done = convert(raw, dtype, target, self.layers.let)
+            return self._nothing()
+        done = convert(raw, dtype, target, self.layers)
         if isinstance(done, str):
             self.problem(path, done, "give another column, or convert it with sql:")
-            return Leaf(pl.lit(None, dtype=pl.String), pl.String(), self.layers.let)
+            return self._nothing()
         severity: Severity = "omit" if self._omits(value, target) else "reject"
-        bad = [self._check(path, code, wrong, shown, column, severity) for code, wrong in done.problems]
+        flags = [(self._fault(path, fault, shown, column, severity), fault) for fault in done.problems]
+        bad = [flag for flag, fault in flags if not fault.no_value]
         result = self.layers.let(done.value)
         if bad and severity == "omit":
             # Some conversions notice what is wrong beside their value; a wrong value is no value.
             result = self.layers.let(pl.when(~pl.any_horizontal(bad)).then(result))
-        leaf = Leaf(result, done.dtype, self.layers.let, "json" if done.json else "value")
+        leaf = Leaf(result, done.dtype, self.layers, done.json, done.plain or _plain(value))
         if unmapped is not None and value.otherwise is not None:
-            leaf = self._instead((*path, "otherwise"), value.otherwise, target, leaf, unmapped)
+            leaf = self._instead((*path, "otherwise"), value.otherwise, target, leaf, unmapped.bad)
         elif unmapped is not None:
-            self._check(path, "not_in_map", unmapped, shown, column, severity)
+            self._fault(path, unmapped, shown, column, severity)
         if value.default is not None:
             leaf = self._instead((*path, "default"), value.default, target, leaf, missing)
         if value.required:
             empty = (leaf.value == "").fill_null(value=True) if leaf.dtype == pl.String else leaf.value.is_null()
+            fault = Fault("missing", empty)
             rejected = [check.bad for check in self.checks[first:] if check.severity == "reject"]
             if rejected:
-                empty &= ~pl.any_horizontal(rejected)
-            self._check(path, "missing", empty, shown, column, "reject")
+                fault = Fault("missing", empty & ~pl.any_horizontal(rejected), empty)
+            self._fault(path, fault, shown, column, "reject")
         return leaf
 
     def problem(self, path: Path, message: str, hint: str = "") -> None:
         line, column = self.mapping.position(path)
         self.problems.append(MappingProblem(line, column, message, hint))
 
-    def check(self, code: str, name: str, bad: pl.Expr, shown: pl.Expr, severity: Severity = "reject") -> None:
+    def check(
+        self,
+        code: str,
+        name: str,
+        bad: pl.Expr,
+        shown: pl.Expr,
+        severity: Severity = "reject",
+        maybe: pl.Expr | None = None,
+    ) -> None:
         """A check that is not a single value's."""
-        self.checks.append(Check(code, name, self.layers.let(bad.fill_null(value=False)), shown, "", severity))
+        flag = self.layers.let(bad.fill_null(value=False))
+        self.checks.append(Check(code, name, flag, shown, "", severity, bad if maybe is None else maybe))
 
     def number_column(self, path: Path, name: str) -> pl.Expr:
         """The text column `name` as numbers, for SQL, under NUMBER_PREFIX; a text that is none is a check.
@@ -152,8 +194,8 @@ class Leaves:
         number = parse_number(text, self._numerals())
         self._numbers.setdefault(name, pl.when(~large).then(number).alias(NUMBER_PREFIX + name))
         wrong = text.is_not_null() & (text.str.strip_chars() != "") & number.is_null()
-        self._check(path, "integer_too_large", large, text, name, "reject")
-        self._check(path, "not_a_number", wrong, text, name, "reject")
+        self._fault(path, Fault("integer_too_large", large), text, name, "reject")
+        self._fault(path, Fault("not_a_number", wrong), text, name, "reject")
         return pl.col(NUMBER_PREFIX + name)
 
     def numbers(self) -> list[pl.Expr]:
@@ -177,8 +219,8 @@ class Leaves:
     def writable(self, path: Path, raw: pl.Expr, dtype: pl.DataType, column: str) -> None:
         """Check that a value can be written as text: NaN, alone or in a list or struct, has none."""
         shown = raw.cast(pl.String) if dtype.is_float() else as_text(raw, dtype)
-        for code, wrong in textless(raw, dtype):
-            self._check(path, code, wrong, shown, column, "reject")
+        for fault in textless(raw, dtype):
+            self._fault(path, fault, shown, column, "reject")
 
     def _nested_text(self, path: Path, raw: pl.Expr, dtype: pl.DataType, column: str) -> tuple[pl.Expr, pl.DataType]:
         self.writable(path, raw, dtype, column)
@@ -231,7 +273,7 @@ class Leaves:
         numbers = self.mapping.source.numbers
         return Numerals(numbers.decimal, numbers.thousands)
 
-    def _map(self, value: Value, raw: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, pl.DataType, pl.Expr]:
+    def _map(self, value: Value, raw: pl.Expr, dtype: pl.DataType) -> tuple[pl.Expr, pl.DataType, Fault]:
         """The mapped value, its type, and where a value is in no map."""
         text = as_text(raw, dtype)
         pairs = value.map or {}
@@ -239,12 +281,9 @@ class Leaves:
         if any(isinstance(item, float) for item in new):
             new = [float(item) for item in new]
         values = pl.Series(new)
-        mapped = text.replace_strict(old, values, default=None, return_dtype=values.dtype)
-        return (
-            self.layers.let(mapped),
-            values.dtype,
-            self.layers.let((text.is_not_null() & (text != "") & ~text.is_in(old)).fill_null(False)),
-        )
+        mapped = self.layers.let(text.replace_strict(old, values, default=None, return_dtype=values.dtype))
+        unmapped = self.layers.let((text.is_not_null() & (text != "") & ~text.is_in(old)).fill_null(False))
+        return mapped, values.dtype, Fault("not_in_map", unmapped, text.is_not_null() & mapped.is_null())
 
     def _instead(self, path: Path, value: Value, target: Target, leaf: Leaf, where: pl.Expr) -> Leaf:
         """`leaf`, but another value where `where` holds; that value's checks count only there."""
@@ -252,19 +291,30 @@ class Leaves:
         kind = "own" if target.kind == "json" else target.kind
         other = self.leaf(path, value, replace(target, kind=kind, format=None))
         self.checks[first:] = [replace(check, bad=self.layers.let(check.bad & where)) for check in self.checks[first:]]
-        if leaf.dtype == other.dtype and leaf.form == other.form:
-            return replace(leaf, value=self.layers.let(pl.when(where).then(other.value).otherwise(leaf.value)))
+        if leaf.dtype == other.dtype and leaf.is_json == other.is_json:
+            either = self.layers.let(pl.when(where).then(other.value).otherwise(leaf.value))
+            return replace(leaf, value=either, plain=leaf.plain and other.plain)
         # A number instead of a text, or either instead of nested JSON: each stays what it is.
         either = self.layers.let(pl.when(where).then(other.json()).otherwise(leaf.json()))
-        return Leaf(either, pl.String(), self.layers.let, "json")
+        return Leaf(either, pl.String(), self.layers, is_json=True)
+
+    def _nothing(self) -> Leaf:
+        return Leaf(self.layers.let(pl.lit(None, dtype=pl.String)), pl.String(), self.layers)
 
     def _omits(self, value: Value, target: Target) -> bool:
         return (value.on_invalid or ("omit" if target.kind in ("email", "phone") else "reject")) == "omit"
 
-    def _check(self, path: Path, code: str, bad: pl.Expr, shown: pl.Expr, column: str, severity: Severity) -> pl.Expr:
-        flag = self.layers.let(bad.fill_null(value=False))
-        self.checks.append(Check(code, label(path), flag, shown, column, severity))
+    def _fault(self, path: Path, fault: Fault, shown: pl.Expr, column: str, severity: Severity) -> pl.Expr:
+        flag = self.layers.let(fault.bad.fill_null(value=False))
+        maybe = fault.bad if fault.maybe is None else fault.maybe
+        self.checks.append(Check(fault.code, label(path), flag, shown, column, severity, maybe))
         return flag
+
+
+def _plain(value: Value) -> bool:
+    """Whether all that the value can be is known, and has nothing to escape in JSON."""
+    texts = [value.const] if value.map is None else value.map.values()
+    return all(isinstance(text, str) and needs_no_escape(text) for text in texts)
 
 
 def _is_text(dtype: pl.DataType) -> bool:

@@ -18,7 +18,7 @@ from backfill.shape.columns import Columns
 from backfill.shape.event import EventPlan, compile_event, compile_where
 from backfill.shape.gather import gathered
 from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping, has_sql
-from backfill.shape.layers import Layers
+from backfill.shape.layers import Layers, roots
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.problems import advice
 
@@ -111,6 +111,7 @@ class Shaper:
     plain: list[str] = field(default_factory=list)
     columns: Columns = field(default_factory=lambda: Columns({}))
     where_layers: Layers = field(default_factory=Layers)
+    where_wanted: frozenset[str] = frozenset()
     has_sql: bool = False
 
     def whole_groups(self, chunks: Iterable[Chunk], folder: Path | None = None) -> Iterator[Chunk]:
@@ -176,7 +177,7 @@ class Shaper:
     def _shape(self, rows: pl.DataFrame) -> Shaped:
         kept = rows
         if self.where is not None:
-            kept = self.where_layers.apply(rows.with_columns(self.numbers)).filter(self.where)
+            kept = self.where_layers.apply(rows.with_columns(self.numbers), self.where_wanted).filter(self.where)
         source = kept if self.grouping is None else self.grouping.apply(kept, self.plain)
         frames: list[pl.DataFrame] = []
         ghosts: list[pl.DataFrame] = []
@@ -191,12 +192,12 @@ class Shaper:
                 chosen = chosen.filter(holds)
             else:
                 made = ~pl.zeros(source.height, pl.Boolean, eager=True)
-            events, ghost, bad, noticed = self._events(plan, plan.layers.apply(chosen))
+            events, ghost, bad, noticed = self._events(plan, chosen)
             frames.append(events)
             ghosts.append(ghost)
             invalid += bad
             notices += noticed
-        unused = self._rows_in(kept, source.filter(~made))
+        unused = 0 if made.all() else self._rows_in(kept, source.filter(~made))
         return Shaped(
             rows,
             rows.height - kept.height + unused,
@@ -235,11 +236,16 @@ class Shaper:
     def _events(
         self, plan: EventPlan, frame: pl.DataFrame
     ) -> tuple[pl.DataFrame, pl.DataFrame, list[Rejection], list[Notice]]:
-        checks = self.row_checks + plan.checks
+        frame = plan.layers.apply(frame, plan.wanted)
+        checks = _suspected(frame, self.row_checks + plan.checks)
+        frame = plan.layers.apply(frame, roots(part for check in checks for part in (check.bad, check.shown)))
         rejecting = [check.bad for check in checks if check.severity == "reject"]
         others = [check for check in checks if check.severity != "reject"]
-        bad = frame.select(pl.any_horizontal(rejecting).alias("")).to_series()
-        fine = frame if not bad.any() else frame.filter(~bad)
+        fine, wrong = frame, frame.clear()
+        if rejecting:
+            bad = frame.select(pl.any_horizontal(rejecting).alias("")).to_series()
+            if bad.any():
+                fine, wrong = frame.filter(~bad), frame.filter(bad)
         key = [KEY] if self.grouping else []
         number = pl.lit(plan.index, dtype=pl.UInt16).alias(EVENT)
         events = fine.select(
@@ -253,7 +259,6 @@ class Shaper:
             plan.tail.alias(TAIL),
             *key,
         )
-        wrong = frame.filter(bad)
         ghosts = wrong.select(FILE, ROW, number, plan.id.alias(ID))
         return events, ghosts.drop_nulls(ID), _rejections(wrong, checks), _notices(fine, others)
 
@@ -298,8 +303,19 @@ def compile_shaper(
     if problems:
         raise MappingError(str(mapping.path), problems)
     plain = _plain(plans, schema)
+    where_wanted = roots([*([] if where is None else [where]), *(check.bad for check in rows.checks)])
     return Shaper(
-        mapping, where, where_numbers, row_checks, plans, grouping, plain, columns, rows.layers, has_sql(mapping)
+        mapping,
+        where,
+        where_numbers,
+        row_checks,
+        plans,
+        grouping,
+        plain,
+        columns,
+        rows.layers,
+        where_wanted,
+        has_sql(mapping),
     )
 
 
@@ -314,6 +330,14 @@ def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType]) -> list[
             used.update(part.meta.root_names())
         used.update(plan.layers.roots())
     return [name for name in schema if name in used]
+
+
+def _suspected(frame: pl.DataFrame, checks: list[Check]) -> list[Check]:
+    """The checks that may fail in these rows. In most chunks that is none, and none is made row by row."""
+    if not checks:
+        return []
+    found = frame.select(check.suspected.alias(str(i)) for i, check in enumerate(checks)).row(0)
+    return [check for check, suspected in zip(checks, found, strict=True) if suspected]
 
 
 def _rejections(frame: pl.DataFrame, checks: list[Check]) -> list[Rejection]:

@@ -7,16 +7,22 @@ Python objects about 1,000 ns.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from datetime import date, datetime
+from functools import cache
+from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from backfill import api
 from backfill.canonical import RFC3339, as_text, beyond_calendar, decoded, flat, instance, nested_json, number_text
+from backfill.shape.joined import Scalar
+from backfill.shape.layers import Layers
 
 __all__ = [
     "RFC3339",
-    "Let",
+    "Fault",
     "as_json",
     "as_text",
     "beyond_calendar",
@@ -24,67 +30,110 @@ __all__ = [
     "faults",
     "flat",
     "instance",
-    "json_members",
-    "json_object",
-    "json_pieces",
+    "json_scalar",
     "key_text",
+    "needs_no_escape",
     "number_text",
     "textless",
 ]
 
-Let = Callable[[pl.Expr], pl.Expr]
-"""Computes an expression in a column of its own, and names that: what is used twice is not computed twice."""
+
+class Fault(NamedTuple):
+    """Something that can be wrong with a value: the problem's code, and where it applies.
+
+    `maybe` holds wherever `bad` does, and costs less; `bad` itself where it is not given. `no_value` says that there is
+    no value wherever it is bad.
+    """
+
+    code: str
+    bad: pl.Expr
+    maybe: pl.Expr | None = None
+    no_value: bool = False
+
 
 # All that Polars' encoder escapes, so that a text is the same whether or not its chunk goes through it.
-ESCAPED = ['"', "\\", *map(chr, range(0x20))]
+FIRST_PLAIN = 0x20
+ESCAPED = ['"', "\\", *map(chr, range(FIRST_PLAIN))]
+UTC = pl.Datetime("us", "UTC")
+SECOND, DAY = 1_000_000, 86_400_000_000
 
 
-def json_pieces(value: pl.Expr, dtype: pl.DataType, let: Let, before: str = "") -> list[pl.Expr]:
-    """What makes the JSON text of a value with `before` in front of it, to be joined; all null where the value is.
-
-    Pieces, because a text is copied each time that it is put together.
-    """
+def json_scalar(value: pl.Expr, dtype: pl.DataType, layers: Layers, *, plain: bool = False) -> Scalar:
+    """The JSON of a value, which is a column; `plain` says that its text has nothing to escape."""
+    (name,) = value.meta.root_names()
     if dtype == pl.Boolean or dtype.is_numeric():
-        return [_where(value, before), as_text(value, dtype)]
+        return Scalar(name, (layers.let(as_text(value, dtype)),))
+    if dtype == UTC:
+        return Scalar(name, _time_pieces(value, layers), '"', '"')
     if dtype.is_temporal():
-        return [_where(value, before + '"'), as_text(value, dtype), _where(value, '"')]
+        return Scalar(name, (layers.let(as_text(value, dtype)),), '"', '"')
     if flat(dtype):
-        text = let(as_text(value, dtype))
-        escaped = let(text.map_batches(_escaped, return_dtype=pl.String))
-        return [_where(text, before + '"'), escaped, _where(text, '"')]
-    text = let(nested_json(value, dtype))
-    return [_where(text, before), text]
+        text = layers.let(as_text(value, dtype))
+        (name,) = text.meta.root_names()
+        return Scalar(name, (text if plain else _escape(text, layers),), '"', '"')
+    return Scalar(name, (layers.let(nested_json(value, dtype)),))
 
 
-def as_json(value: pl.Expr, dtype: pl.DataType, let: Let) -> pl.Expr:
+def as_json(value: pl.Expr, dtype: pl.DataType, layers: Layers) -> pl.Expr:
     """A value of any type as JSON text; null stays null."""
-    return pl.concat_str(json_pieces(value, dtype, let))
+    one = json_scalar(layers.let(value), dtype, layers)
+    return pl.concat_str([pl.lit(one.before), *one.values, pl.lit(one.after)])
 
 
-def _where(value: pl.Expr, text: str) -> pl.Expr:
-    return pl.when(value.is_not_null()).then(pl.lit(text))
+def _time_pieces(time: pl.Expr, layers: Layers) -> tuple[pl.Expr, pl.Expr]:
+    """RFC 3339 in two pieces, from tables of days and seconds: chrono takes 110 ns to write a time, these 8."""
+    days, seconds = _tables()
+    micros = time.to_physical()
+    day, second = micros // DAY, micros % DAY // SECOND
+    fits = (micros % SECOND == 0).all() & day.is_between(0, len(days) - 1).all()
+    return (
+        layers.either(fits, pl.lit(days).gather(day), as_text(time, UTC)),
+        layers.either(fits, pl.lit(seconds).gather(second), pl.lit("")),
+    )
+
+
+@cache
+def _tables() -> tuple[pl.Series, pl.Series]:
+    """The days since 1970 and the seconds of a day, as RFC 3339 has them."""
+    days = pl.date_range(date(1970, 1, 1), date(2070, 1, 1), eager=True).cast(pl.String)
+    seconds = pl.datetime_range(datetime(2000, 1, 1), datetime(2000, 1, 1, 23, 59, 59), "1s", eager=True)  # noqa: DTZ001
+    return days, seconds.dt.strftime("T%H:%M:%SZ")
+
+
+def needs_no_escape(text: str) -> bool:
+    return not any(sign in text for sign in ESCAPED)
+
+
+def _escape(text: pl.Expr, layers: Layers) -> pl.Expr:
+    """Each text as it stands between the quotes of JSON. Most columns have nothing to escape, and are not copied."""
+    # All texts of a chunk as one are looked through in 8 ns a text, each by itself in 25 to 50.
+    fits = text.str.join("").map_batches(_has_plain_bytes, return_dtype=pl.Boolean, returns_scalar=True)
+    return layers.either(fits, text, text.map_batches(_escaped, return_dtype=pl.String))
+
+
+def _has_plain_bytes(texts: pl.Series) -> pl.Series:
+    text = texts.cast(pl.Binary)[0] or b" "
+    plain = b'"' not in text and b"\\" not in text and np.frombuffer(text, np.uint8).min() >= FIRST_PLAIN
+    return pl.Series([bool(plain)])
 
 
 def _escaped(texts: pl.Series) -> pl.Series:
-    """Each text as it stands between the quotes of JSON. Most columns have nothing to escape, and are not copied."""
-    if not texts.str.contains_any(ESCAPED).any():
-        return texts
     encoded = pl.struct(pl.lit(texts).alias("x")).struct.json_encode()
     between = encoded.str.strip_prefix('{"x":"').str.strip_suffix('"}')
     return pl.select(pl.when(pl.lit(texts).is_not_null()).then(between)).to_series()
 
 
-def faults(value: pl.Expr, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
-    """What JSON can't hold of a value, nested ones too, as (problem code, where it applies) pairs."""
+def faults(value: pl.Expr, dtype: pl.DataType) -> list[Fault]:
+    """What JSON can't hold of a value, nested ones too."""
     large = _anywhere(value, dtype, _too_large)
-    return textless(value, dtype) + ([] if large is None else [("integer_too_large", large)])
+    return textless(value, dtype) + ([] if large is None else [Fault("integer_too_large", large)])
 
 
-def textless(value: pl.Expr, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
-    """What has no text of a value, nested ones too: NaN, infinity, times beyond the calendar. As `faults` has it."""
+def textless(value: pl.Expr, dtype: pl.DataType) -> list[Fault]:
+    """What has no text of a value, nested ones too: NaN, infinity, times beyond the calendar."""
     pairs = [("not_a_number", _not_finite), ("time_out_of_range", beyond_calendar)]
     found = [(code, _anywhere(value, dtype, leaf)) for code, leaf in pairs]
-    return [(code, bad) for code, bad in found if bad is not None]
+    return [Fault(code, bad) for code, bad in found if bad is not None]
 
 
 def _not_finite(value: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
@@ -111,18 +160,6 @@ def _anywhere(
         bad = [field.fill_null(value=False) for field in fields if field is not None]
         return pl.any_horizontal(bad) if bad else None
     return leaf(value, dtype)
-
-
-def json_members(pieces: Sequence[pl.Expr]) -> pl.Expr:
-    """`,"a":1,"b":"x"` from the pieces of members, each of which a comma leads; empty when none has a value."""
-    return pl.concat_str(pieces, ignore_nulls=True) if pieces else pl.lit("")
-
-
-def json_object(members: pl.Expr, before: str = "") -> list[pl.Expr]:
-    """The pieces of an object of some members, with `before` in front of it; all null when there is no member."""
-    given = members != ""
-    inner = pl.when(given).then(members.str.strip_prefix(","))
-    return [pl.when(given).then(pl.lit(before + "{")), inner, pl.when(given).then(pl.lit("}"))]
 
 
 def key_text(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from backfill.shape.texts import Let
+from backfill.shape.layers import Layers
 
 __all__ = ["Times", "Zone", "from_epoch", "from_format", "from_iso", "localize"]
 
@@ -30,6 +30,7 @@ DATE_LENGTH = 10
 # The directives that tell a time of day; without one, Polars reads a date only.
 CLOCKS = ("%H", "%I", "%T", "%R", "%c", "%X", "%s", "%k", "%l", "%r")
 YEAR_1000 = -30_610_224_000_000_000
+MINUTE = 60_000_000
 NAIVE, UTC = pl.Datetime("us"), pl.Datetime("us", "UTC")
 
 
@@ -85,15 +86,26 @@ def _utc(local: pl.Expr, name: str, ambiguous: Literal["earliest", "latest", "nu
     return local.dt.replace_time_zone(name, ambiguous=ambiguous, non_existent="null").dt.convert_time_zone("UTC")
 
 
-def from_iso(text: pl.Expr, zone: Zone, let: Let) -> Times:
+def from_iso(text: pl.Expr, zone: Zone, layers: Layers) -> Times:
     """The times in ISO 8601 texts, with a zone or without."""
     dtype = pl.Struct({"time": UTC, "local": NAIVE})
-    read = let(text.map_batches(lambda texts: _iso(texts, zone), return_dtype=dtype))
-    return Times(read.struct.field("time"), read.struct.field("local"))
+    read = layers.let(text.map_batches(lambda texts: _iso(texts, zone), return_dtype=dtype))
+    # Most files have one format, and most chunks nothing odd in it.
+    quick = layers.let(text.str.strptime(NAIVE, LOCAL_FORMATS[0], strict=False, cache=False))
+    micros = quick.to_physical()
+    # For the second 60 see `_as_written`.
+    leap = text.filter(micros % MINUTE == 0).str.contains(":60", literal=True).any()
+    fits = (quick.null_count() == text.null_count()) & (micros >= YEAR_1000).all() & ~leap
+    local = layers.either(fits, quick, read.struct.field("local"))
+    if zone.ambiguous == "reject" or not zone.name or zone.name == "UTC":
+        return Times(layers.either(fits, localize(quick, zone), read.struct.field("time")), local)
+    exact = layers.let(_utc(quick, zone.name, zone.ambiguous))
+    fits &= exact.null_count() == quick.null_count()
+    return Times(layers.either(fits, exact, read.struct.field("time")), local)
 
 
 def _iso(texts: pl.Series, zone: Zone) -> pl.Series:
-    """Structs of time (UTC) and local (naive). Most files have one format: it is tried on all of a chunk first."""
+    """Structs of time (UTC) and local (naive)."""
     # What is not in the first format is looked at again, with its zone.
     local = _as_written(_parsed(texts, LOCAL_FORMATS[0]), texts)
     frame = pl.DataFrame({"local": local, "time": _localized(local, zone)})
@@ -156,9 +168,9 @@ def _as_written(local: pl.Series, texts: pl.Series) -> pl.Series:
     return local.scatter(odd.arg_true().filter(~pl.Series(fine)), None)
 
 
-def from_format(text: pl.Expr, form: str, zone: Zone, let: Let, *, day: bool = False) -> Times:
+def from_format(text: pl.Expr, form: str, zone: Zone, layers: Layers, *, day: bool = False) -> Times:
     """The times in texts of a declared strptime format; with `day` only their days, as they are written."""
-    text = let(text.str.strip_chars())
+    text = layers.let(text.str.strip_chars())
     plain = form.replace("%%", "")
     zoned = any(directive in plain for directive in ("%z", "%:z", "%#z", "%+"))
     # %#z is %z that takes Z and a bare hour too.
@@ -168,7 +180,7 @@ def from_format(text: pl.Expr, form: str, zone: Zone, let: Let, *, day: bool = F
         read, dtype = text.str.to_date(form, strict=False).cast(NAIVE), NAIVE
     else:
         read, dtype = text.str.to_datetime(form, strict=False, time_unit="us"), UTC if zoned else NAIVE
-    local = let(pl.map_batches([read, text], lambda both: _as_written(*both), return_dtype=dtype))
+    local = layers.let(pl.map_batches([read, text], lambda both: _as_written(*both), return_dtype=dtype))
     if day:
         return Times(local.dt.replace_time_zone("UTC"), local)
     if zoned:

@@ -129,7 +129,9 @@ def rerun(bench: Bench) -> Section:
     """Everything was delivered before."""
     rows, sent = bench.sizes.large, bench.sizes.bulk
     state, _ = bench.delivered
-    os.utime(bench.export(rows))
+    # Another time, and not this moment: a file that has just been written may still be being written.
+    export = bench.export(rows)
+    os.utime(export, (export.stat().st_mtime - 60,) * 2)
     touched = _again(bench, rows, state)
     untouched = _again(bench, rows, state)
     script = bench.plain("aiohttp", sent, bench.url(bulk=True), str(BATCH))
@@ -262,7 +264,8 @@ def _remember(bench: Bench, name: str, count: int, before: int = 0) -> dict[str,
     """What `tests.bench.memory` prints, and `size`: bytes an event on disk."""
     folder = bench.new_state()
     folder.mkdir(mode=0o700)
-    ended = watch([sys.executable, "-m", "tests.bench.memory", name, folder, str(count), str(before)])
+    rest = [str(before)] if before else []
+    ended = watch([sys.executable, "-m", "tests.bench.memory", name, folder, str(count), *rest])
     size = sum(path.stat().st_size for path in folder.iterdir() if "db" in path.name)
     shutil.rmtree(folder)
     return {**ended.lines[-1].data(), "size": size / (count + before)}

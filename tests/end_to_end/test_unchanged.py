@@ -20,9 +20,10 @@ def settle(*files: Path) -> None:
 
 
 def ruin(file: Path) -> None:
-    """Make nonsense of a file without any sign of it: what reads it all the same will tell."""
-    before = file.stat()
-    file.write_bytes(b'"' * before.st_size)
+    """Make nonsense of a file below its header, without any sign of it: what reads it all the same will tell."""
+    before, text = file.stat(), file.read_bytes()
+    header = text[: text.index(b"\n") + 1]
+    file.write_bytes(header + b'"' + b"x" * (len(text) - len(header) - 1))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 

@@ -166,6 +166,7 @@ CALLS = [
     "commit making the ledger", "rename ledger.db", "commit entering the target", "commit beginning the run",
     "create rejected.csv", "write rejected.csv", "commit writing a mapping's identity",
     "send a request", "read an answer's head", "read an answer's body", "commit recording outcomes",
+    "commit writing down what is delivered",
     "create .report.html.new", "write .report.html.new", "sync .report.html.new", "rename report.html",
     "create .summary.json.new", "write .summary.json.new", "sync .summary.json.new", "rename summary.json",
     "commit ending the run", "the run",
