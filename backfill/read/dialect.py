@@ -88,8 +88,10 @@ def sniff(head: bytes, whole: bool, settings: CsvSettings) -> Dialect | None:
     if not any(line.strip() for line in lines if not (comment and line.startswith(comment))):
         return None
     quote = settings.quote if settings.quote is not None else _quote(lines)
-    separator = settings.separator or _separator(lines, quote, comment)
-    rows = _rows(lines, separator, quote, comment)
+    separators = settings.separator or [one for one in SEPARATORS if one in text] or SEPARATORS[0]
+    rows_by = {separator: _rows(lines, separator, quote, comment) for separator in separators}
+    separator = max(rows_by, key=lambda one: _score(rows_by[one]))
+    rows = rows_by[separator]
     skip = settings.skip_lines if settings.skip_lines is not None else _preamble(rows)
     body = [cells for line, cells in rows if settings.skip_lines is not None or line >= skip]
     header = settings.header
@@ -251,31 +253,22 @@ def _rows(lines: list[str], separator: str, quote: str, comment: str) -> list[tu
     """The first rows as (number of lines before it, cells), blank ones and comments left out."""
     csv.field_size_limit(max(csv.field_size_limit(), HEAD_BYTES))
     rows: list[tuple[int, list[str]]] = []
+    feed = _Lines(lines, comment) if comment else None
+    reader = csv_reader(feed or iter(lines), separator, quote)
+    begun = 0
     try:
-        for row in _numbered(lines, separator, quote, comment):
-            rows.append(row)
-            if len(rows) == SAMPLE_ROWS:
-                break
+        for cells in reader:
+            if cells:
+                rows.append((feed.begun if feed else begun, cells))
+                if len(rows) == SAMPLE_ROWS:
+                    break
+            if feed:
+                feed.fresh = True
+            else:
+                begun = reader.line_num
     except csv.Error:
         pass  # the head may end inside a quote
     return rows or [(0, [""])]
-
-
-def _numbered(lines: list[str], separator: str, quote: str, comment: str) -> Iterator[tuple[int, list[str]]]:
-    begun = 0
-    if not comment:
-        reader = csv_reader(iter(lines), separator, quote)
-        for cells in reader:
-            if cells:
-                yield begun, cells
-            begun = reader.line_num
-        return
-    feed = _Lines(lines, comment)
-    reader = csv_reader(feed, separator, quote)
-    for cells in reader:
-        if cells:
-            yield feed.begun, cells
-        feed.fresh = True
 
 
 class CsvReader(Protocol):
@@ -317,17 +310,10 @@ def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool
     return csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE, strict=strict)
 
 
-def _separator(lines: list[str], quote: str, comment: str) -> str:
-    text = "".join(lines)
-
-    def score(separator: str) -> tuple[float, int]:
-        if separator not in text:
-            return (0.0, 1)
-        counts = Counter(len(cells) for _, cells in _rows(lines, separator, quote, comment))
-        width, rows = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
-        return (rows / counts.total() if width > 1 else 0.0, width)
-
-    return max(SEPARATORS, key=score)
+def _score(rows: list[tuple[int, list[str]]]) -> tuple[float, int]:
+    counts = Counter(len(cells) for _, cells in rows)
+    width, count = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
+    return (count / counts.total() if width > 1 else 0.0, width)
 
 
 def _preamble(rows: list[tuple[int, list[str]]]) -> int:

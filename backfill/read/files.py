@@ -135,12 +135,13 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
         except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL in it, nobody's home, no URL
             reason = getattr(error, "strerror", None) or error
             raise ExportError(f"{entry}: can't be looked for: {reason}", hint=SEE_TO) from error
+        folder = _root(entry) if is_remote(entry) else _folder(entry, base)
         for uri, name in expanded:
             if uri not in seen:
                 seen.add(uri)
                 copy = WebCopy(uri) if _is_web(uri) else None
                 file_format = _format(uri, name, declared)
-                found.append(ExportFile(len(found), uri, name, file_format, _hive(entry, uri, base), copy))
+                found.append(ExportFile(len(found), uri, name, file_format, _hive(uri, folder), copy))
     return found
 
 
@@ -309,12 +310,12 @@ def _suffix(name: str) -> str:
     return PurePosixPath(path.stem).suffix if path.suffix in COMPRESSED else path.suffix
 
 
-def _hive(entry: str, uri: str, base: Path) -> tuple[tuple[str, str | None], ...]:
-    """Columns from folders such as `year=2024` that were found for the entry.
+def _hive(uri: str, folder: str) -> tuple[tuple[str, str | None], ...]:
+    """Columns from folders such as `year=2024` that were found for an entry, in or below `folder`.
 
     Not from those that the entry spells out, nor from those above it: an export that moves is the same export.
     """
-    name = uri.removeprefix(_root(entry)) if is_remote(entry) else os.path.relpath(uri, _folder(entry, base))
+    name = uri.removeprefix(folder) if is_remote(uri) else os.path.relpath(uri, folder)
     folders = [part.partition("=") for part in re.split(r"[/\\]", name)[:-1]]
     return tuple((key, None if value == HIVE_NULL else unquote(value)) for key, mark, value in folders if mark and key)
 

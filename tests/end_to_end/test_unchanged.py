@@ -7,6 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
+from tests.end_to_end.picky import PickyApi
 from tests.end_to_end.support import STORE
 
 BULK = {"endpoint": "bulk"}
@@ -99,7 +100,7 @@ def test_a_file_a_night(shop, box):
     assert shop.deliver().events["total"] == 63
 
 
-def test_what_is_not_all_delivered_is_read_again(shop, box, start):
+def test_what_is_not_all_delivered_is_read_again(shop):
     shop.orders(30, "good.csv")
     shop.orders(30, "bad.csv", start=30)
     bad = shop.folder / "bad.csv"
@@ -118,13 +119,21 @@ def test_what_is_not_all_delivered_is_read_again(shop, box, start):
     assert [one["unchanged"] for one in run.summary["files"]] == [False, True]
     assert len(shop.rejected(run.folder)) == 2
 
-    # What the API refuses, or nobody answers, is not delivered.
-    refusing = start("422=100%")
-    for _ in range(2):
-        store = ("--store", "b" * 24, "--base-url", refusing.base_url)
-        run = shop.deliver(*store, status=3)
-        assert run.summary["rows"]["read"] == 62
-        assert run.events["refused"] == 60
+
+def test_what_the_api_refuses_is_read_again(lone_shop):
+    shop = lone_shop
+    shop.orders(30, "a.csv")
+    shop.orders(30, "b.csv", start=30)
+    settle(shop.folder / "a.csv", shop.folder / "b.csv")
+    shop.mapping(files="*.csv", delivery=BULK)
+    with PickyApi({"order:31"}) as api:
+        shop.env["REDO_BASE_URL"] = api.base_url
+        shop.deliver(status=3)
+        # After a refusal nothing is taken for delivered that was not asked about again.
+        for rows in (60, 30):
+            run = shop.deliver(status=3)
+            assert (run.summary["rows"]["read"], run.events["refused"]) == (rows, 1)
+        assert set(api.taken.values()) == {1}
 
 
 def test_a_file_that_was_just_written_is_read_once_more(shop):
