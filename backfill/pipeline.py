@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from backfill.again import again
+from backfill.again import Reread, made_of
 from backfill.errors import BackfillError, BugError, InterruptedRun
 from backfill.index import State
 from backfill.ledger import Ledger
@@ -130,17 +130,14 @@ def to_send(delivery: Delivery) -> Iterator[Events]:
     """The events to be sent, chunk by chunk, in the export's order. Raises ExportError if the export is another now."""
     index, shaper = delivery.survey.index, delivery.planned.shaper
     chosen = index.chosen(delivery.states)
-    left = delivery.total
-    for one in again(delivery.planned, delivery.survey, delivery.scratch, chosen):
+    chosen[np.flatnonzero(chosen)[delivery.total :]] = False
+
+    def ready(one: Reread) -> Events:
         stop = one.at + one.shaped.events.height
-        mine = np.flatnonzero(chosen[one.at : stop])[:left]
-        if len(mine):
-            left -= len(mine)
-            whole = shaper.finish_id(one.shaped.events, index.twin_of(one.at, stop))
-            yield events_of(whole[pl.Series(mine)])
-            if not left:
-                # Nothing more is read: what happens to the file now is no business of this run.
-                return
+        mine = pl.Series(np.flatnonzero(chosen[one.at : stop]))
+        return events_of(shaper.finish_id(one.shaped.events, index.twin_of(one.at, stop))[mine])
+
+    return made_of(ready, delivery.planned, delivery.survey, delivery.scratch, chosen)
 
 
 class _Run:
@@ -327,8 +324,11 @@ class _Recorder:
         self._ledger, self._run, self._failed = ledger, run, failed
         self._waiting: list[Outcome] = []
         self._wake = asyncio.Event()
-        self._next = asyncio.Event()  # set when those that are waiting are written
-        self._now: asyncio.Event | None = None  # set when those that are being written are
+        # Who waits for what is being written, and for what is waiting. (An Event would ask each time which loop runs.)
+        self._now: list[asyncio.Future[None]] = []
+        self._next: list[asyncio.Future[None]] = []
+        self._busy = False
+        self._loop = asyncio.get_running_loop()
         self._closing = False
 
     def add(self, outcome: Outcome) -> None:
@@ -338,9 +338,10 @@ class _Recorder:
 
     async def flushed(self) -> None:
         """Wait until all that was added up to now is in the ledger, or the ledger has failed."""
-        written = self._next if self._waiting else self._now
-        if written is not None:
-            await written.wait()
+        if self._waiting or self._busy:
+            written = self._loop.create_future()
+            (self._next if self._waiting else self._now).append(written)
+            await written
 
     async def run(self) -> None:
         """Write what is added, until `close`. After a failure nothing more is written."""
@@ -351,10 +352,13 @@ class _Recorder:
             if not self._waiting:
                 continue
             batch, self._waiting = self._waiting, []
-            self._now, self._next = self._next, asyncio.Event()
+            self._now, self._next = self._next, []
+            self._busy = True
             broken = broken or not await self._write(batch)
-            self._now.set()
-            self._now = None
+            self._busy = False
+            for written in self._now:
+                if not written.done():  # its worker was cancelled
+                    written.set_result(None)
 
     async def _write(self, batch: list[Outcome]) -> bool:
         with anyio.CancelScope(shield=True):

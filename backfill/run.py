@@ -161,6 +161,7 @@ class _Going:
     number: int
     scratch: Path | None
     passed: Mapping[int, Counts] = field(default_factory=dict)
+    reading: Plan = field(init=False)
     found: Survey = field(default_factory=Survey)
     delivered: Delivered = field(default_factory=Delivered)
 
@@ -189,14 +190,10 @@ class _Going:
         """The first error tells how the run ended."""
         self.delivered.error = self.delivered.error or error
 
-    @property
-    def reading(self) -> Plan:
-        """The plan for what is read in this run."""
-        return without(self.planned, self.passed)
-
     def _check(self) -> None:
         if not self.flags.files and not self.flags.reread:
             self._pass_over()
+        self.reading = without(self.planned, self.passed)
         survey(
             self.reading,
             self.ledger,

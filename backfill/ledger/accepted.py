@@ -20,8 +20,8 @@ from typing import Final
 
 __all__ = ["EACH", "RECENT", "Accepted", "joined"]
 
-# Some 30 MB in memory, and half a second to read from the log.
-ROOM: Final = 400_000
+# Some 15 MB in memory. `log` holds up to three times as many, to be read by the next run within a second.
+ROOM: Final = 200_000
 # Fewer are not moved: what a statement costs should be shared.
 _SLICE: Final = 4_000
 
@@ -38,7 +38,7 @@ EACH: Final = "WITH RECURSIVE each (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM 
 _FIND: Final = f"""{EACH} SELECT group_concat(hex(key || content), '') FROM each CROSS JOIN {{table}}
     WHERE target = ?3 AND key = substr(?1, 16 * i + 1, 16)"""  # noqa: S608  (it holds constants only)
 _TAKE: Final = f"""{EACH} INSERT OR IGNORE INTO recent (target, key, content, name, run)
-    SELECT ?3, substr(?1, 32 * i + 1, 16), substr(?1, 32 * i + 17, 16), ?4, ?5 FROM each"""  # noqa: S608  (constants)
+    SELECT ?3, substr(?1, 32 * i + 1, 16), substr(?1, 32 * i + 17, 16), ?4, ?5 FROM each ORDER BY 2"""  # noqa: S608  (constants)
 _LOG: Final = "INSERT INTO log (entries, events, target, name, run) VALUES (?, ?, ?, ?, ?)"
 _COUNT: Final = """INSERT INTO counts (target, name, accepted) VALUES (?, ?, ?)
     ON CONFLICT (target, name) DO UPDATE SET accepted = counts.accepted + excluded.accepted"""
@@ -76,14 +76,9 @@ class Accepted:
     def known(self, connection: sqlite3.Connection, target: int | None, keys: Collection[bytes]) -> dict[bytes, bytes]:
         """The content digests of those keys that were accepted."""
         self._follow(connection)
-        found: dict[bytes, bytes] = {}
-        if keys:
-            asked = (*joined(keys), target)
-            for table in ("events", "recent") if self._rows else ("events",):
-                (pairs,) = connection.execute(_FIND.format(table=table), asked).fetchone()
-                if pairs:
-                    both = bytes.fromhex(pairs)
-                    found.update((both[at : at + 16], both[at + 16 : at + 32]) for at in range(0, len(both), 32))
+        found = _found(connection, "events", target, keys)
+        if self._rows:
+            found |= _found(connection, "recent", target, [key for key in keys if key not in found])
         return found
 
     def add(
@@ -114,9 +109,14 @@ class Accepted:
             self.forget()
             self._first = first
         if last != self._last:
-            new = "SELECT entries, events, target, name, run FROM log WHERE id > ? ORDER BY id"
-            for row in connection.execute(new, (self._last,)):
-                self._take(connection, row)
+            # Joined, so that one statement sorts and takes all: 3 times as fast as log entry by entry.
+            parts: dict[tuple[int, int, int], list[bytes]] = {}
+            new = "SELECT target, name, run, entries FROM log WHERE id > ?"
+            for target, name, run, entries in connection.execute(new, (self._last,)):
+                parts.setdefault((target, name, run), []).append(entries)
+            for (target, name, run), entries in parts.items():
+                pairs = b"".join(entries)
+                self._take(connection, (pairs, len(pairs) // 32, target, name, run))
             self._last = last
 
     def _take(self, connection: sqlite3.Connection, row: tuple[bytes, int, int | None, int, int]) -> None:
@@ -139,6 +139,16 @@ class Accepted:
         if end is None:
             connection.execute("DELETE FROM log WHERE id <= ?", (self._round,))
             self._first = _ends(connection)[0]
+
+
+def _found(
+    connection: sqlite3.Connection, table: str, target: int | None, keys: Collection[bytes]
+) -> dict[bytes, bytes]:
+    if not keys:
+        return {}
+    (pairs,) = connection.execute(_FIND.format(table=table), (*joined(keys), target)).fetchone()
+    both = bytes.fromhex(pairs or "")
+    return {both[at : at + 16]: both[at + 16 : at + 32] for at in range(0, len(both), 32)}
 
 
 def _ends(connection: sqlite3.Connection) -> tuple[int | None, int]:

@@ -76,7 +76,7 @@ _SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
 _VERSION_1_AS_NOW: Final = (
     "CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE accepted = 1",
     """CREATE TEMP VIEW refusals AS
-        SELECT main.refusals.*, content FROM main.refusals JOIN main.events USING (target, key)""",
+        SELECT refusals.*, content FROM main.refusals JOIN main.events USING (target, key)""",
     "CREATE TEMP VIEW counts AS SELECT target, name, count(*) AS accepted FROM events GROUP BY target, name",
     "CREATE TEMP TABLE log (id INTEGER PRIMARY KEY, target, name, run, events, entries)",
     "CREATE TEMP TABLE files (target, mapping, file, record)",

@@ -13,7 +13,7 @@ decode, or a quote which swallowed lines of other records. A quote that never cl
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,12 +64,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Records whose borders are known: `text` is theirs alone, `ends` where each ends in it, `lines` its physical line.
+    """Records whose borders are known: `parts` are their text alone, `ends` where each ends in it, `lines` its
+    physical line.
 
     `place` is None where the header was still to come.
     """
 
-    text: bytes
+    parts: Sequence[bytes]
     ends: Ints
     lines: Ints
     bad: list[BadRecord]
@@ -108,24 +109,26 @@ class Block:
             quote = array == ord(dialect.quote)
             # From the quote that opens up to before the one that closes.
             inside = np.bitwise_xor.accumulate(quote.view(np.uint8)).view(np.bool_)
-            ends = np.flatnonzero(newline > inside)
+            newlines = np.flatnonzero(newline)
+            border = np.flatnonzero(~inside[newlines])
+            ends = newlines[border]
         else:
             ends = np.flatnonzero(newline)
+            border = np.arange(len(ends))
         if not len(ends):
             return False
         size = int(ends[-1]) + 1
         newline, separator = newline[:size], array[:size] == ord(dialect.separator)
-        border = newline | separator
-        behind = border
+        behind = newline | separator
         if self.data.find(b"\r", self.at, self.at + size) >= 0:
             returns = array[:size] == RETURN
             if (returns[:-1] > newline[1:]).any():
                 return False
-            behind = border | returns
+            behind |= returns
         if quoted:
             quote, inside = quote[:size], inside[:size]
             # A doubled quote is taken as one that closes and one that opens.
-            opens_late = (quote & inside)[1:] > (border | quote)[:-1]
+            opens_late = (quote & inside)[1:] > (newline | separator | quote)[:-1]
             closes_early = (quote > inside)[:-1] > (behind | quote)[1:]
             if opens_late.any() or closes_early.any():
                 return False
@@ -137,10 +140,9 @@ class Block:
             (separators[::per] < starts).any() or (separators[per - 1 :: per] > ends).any()
         ):
             return False
-        count = int(np.count_nonzero(newline))
-        before = np.arange(len(ends)) if count == len(ends) else np.searchsorted(np.flatnonzero(newline), starts)
-        self._add(self.data[self.at : self.at + size], ends + 1 - starts, self.line + before)
-        self.at, self.line = self.at + size, self.line + count
+        lines = self.line + np.concatenate(([0], border[:-1] + 1))
+        self._add(self.data[self.at : self.at + size], ends + 1 - starts, lines)
+        self.at, self.line = self.at + size, self.line + int(border[-1]) + 1
         return True
 
     def _scan(self) -> None:
@@ -215,7 +217,7 @@ class Block:
             )
         ends = np.cumsum(np.concatenate(self.sizes)) if self.sizes else np.empty(0, np.int64)
         lines = np.concatenate(self.lines) if self.lines else np.empty(0, np.int64)
-        return Texts(b"".join(self.texts), ends, lines, self.bad, place)
+        return Texts(self.texts, ends, lines, self.bad, place)
 
     def _fast(self) -> None:
         """Read all records up to the first whose quotes are in doubt."""

@@ -17,6 +17,8 @@ __all__ = ["HEAD_BYTES", "CsvSettings", "Dialect", "Utf8Stream", "csv_reader", "
 HEAD_BYTES = 256 * 1024
 SEPARATORS = ",;\t|"
 SAMPLE_ROWS = 200
+# The score of a separator that is nowhere.
+NONE = (0.0, 1)
 BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -88,10 +90,9 @@ def sniff(head: bytes, whole: bool, settings: CsvSettings) -> Dialect | None:
     if not any(line.strip() for line in lines if not (comment and line.startswith(comment))):
         return None
     quote = settings.quote if settings.quote is not None else _quote(lines)
-    separators = settings.separator or [one for one in SEPARATORS if one in text] or SEPARATORS[0]
-    rows_by = {separator: _rows(lines, separator, quote, comment) for separator in separators}
-    separator = max(rows_by, key=lambda one: _score(rows_by[one]))
-    rows = rows_by[separator]
+    rows_by = {one: _rows(lines, one, quote, comment) for one in settings.separator or SEPARATORS if one in text}
+    separator = settings.separator or max(SEPARATORS, key=lambda one: _score(rows_by[one]) if one in rows_by else NONE)
+    rows = rows_by[separator] if separator in rows_by else _rows(lines, separator, quote, comment)
     skip = settings.skip_lines if settings.skip_lines is not None else _preamble(rows)
     body = [cells for line, cells in rows if settings.skip_lines is not None or line >= skip]
     header = settings.header
@@ -313,7 +314,7 @@ def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool
 def _score(rows: list[tuple[int, list[str]]]) -> tuple[float, int]:
     counts = Counter(len(cells) for _, cells in rows)
     width, count = max(counts.items(), key=lambda item: (item[1] * (item[0] > 1), item[0]))
-    return (count / counts.total() if width > 1 else 0.0, width)
+    return (count / counts.total(), width) if width > 1 else NONE
 
 
 def _preamble(rows: list[tuple[int, list[str]]]) -> int:

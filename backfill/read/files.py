@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import io
 import ipaddress
 import os
 import re
@@ -41,6 +42,8 @@ SUFFIXES: dict[str, Format] = {
     ".ods": "excel",
 }
 COMPRESSED = (".gz", ".zst", ".zstd")
+# A small file is read at the first look at it, a large one past this buffer.
+BUFFER_BYTES = 65_536
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 # How Hive and Spark name the folder of rows that have no value.
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -157,8 +160,11 @@ def open_bytes(file: ExportFile) -> BinaryIO:
         reason = getattr(error, "strerror", None) or error
         raise ExportError(f"{file.name}: can't be opened: {reason}", hint=SEE_TO) from error
     try:
-        magic = raw.read(4)
-        raw.seek(0)
+        if isinstance(raw, io.BufferedReader):
+            magic = raw.peek(4)[:4]
+        else:
+            magic = raw.read(4)
+            raw.seek(0)
     except OSError as error:
         raw.close()
         raise ExportError(f"{file.name}: can't be read: {error.strerror or error}", hint=SEE_TO) from error
@@ -177,7 +183,7 @@ def _open(file: ExportFile) -> BinaryIO:
     if file.remote and not file.copy:
         filesystem, path = _object_store(file.uri)
         return cast("BinaryIO", filesystem.open_input_file(path))
-    return (file.copy.path() if file.copy else Path(file.uri)).open("rb")
+    return (file.copy.path() if file.copy else Path(file.uri)).open("rb", buffering=BUFFER_BYTES)
 
 
 def _object_store(uri: str) -> tuple[Any, str]:

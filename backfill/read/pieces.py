@@ -96,7 +96,7 @@ class Held:
         found = piece.found
         if isinstance(found, Texts):
             self.rows += len(found)
-            self.size += len(found.text) + sum(len(bad.text) for bad in found.bad)
+            self.size += int(found.ends[-1] if len(found) else 0) + sum(len(bad.text) for bad in found.bad)
         else:
             self.rows += found.frame.height
             self.size += int(found.frame.estimated_size()) + sum(len(bad.text) for bad in found.unreadable)

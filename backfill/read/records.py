@@ -110,7 +110,7 @@ def _parse(parts: Sequence[Texts], dialect: Dialect) -> pl.DataFrame | None:
     first = dialect.separator.encode() * (len(schema) - 1) + b"\n" if len(schema) > 1 else b"x\n"
     try:
         frame = pl.read_csv(
-            b"".join([first, *(part.text for part in parts)]),
+            b"".join([first, *(text for part in parts for text in part.parts)]),
             has_header=False,
             schema=schema,
             separator=dialect.separator,
@@ -128,7 +128,8 @@ def _schema(dialect: Dialect) -> dict[str, type[pl.String]]:
 
 
 def _cut(texts: Texts) -> Iterator[bytes]:
-    return (texts.text[start:end] for start, end in pairwise([0, *texts.ends.tolist()]))
+    whole = b"".join(texts.parts)
+    return (whole[start:end] for start, end in pairwise([0, *texts.ends.tolist()]))
 
 
 def _decodable(texts: Texts, dialect: Dialect) -> Texts:
@@ -141,7 +142,7 @@ def _decodable(texts: Texts, dialect: Dialect) -> Texts:
         else:
             kept.append(text)
             lines.append(line)
-    return Texts(b"".join(kept), _ends(kept), np.array(lines, np.int64), bad, texts.place)
+    return Texts(kept, _ends(kept), np.array(lines, np.int64), bad, texts.place)
 
 
 def _by_hand(texts: Texts, dialect: Dialect) -> pl.DataFrame:

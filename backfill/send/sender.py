@@ -29,7 +29,7 @@ UNEXPECTED_IN_A_ROW = 2
 
 _HINT_AGAIN = "run again later: what was accepted is recorded and is not sent again"
 # What shows that the API is there, that it knows the store, and that it read the request.
-_DEFINITE = frozenset({Kind.ACCEPTED, Kind.RESULTS, Kind.SPLIT, Kind.REFUSED, Kind.TOO_LARGE})
+_DEFINITE = (Kind.ACCEPTED, Kind.RESULTS, Kind.SPLIT, Kind.REFUSED, Kind.TOO_LARGE)
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ class Wire:
     def __init__(self, target: Target, transport: httpx.AsyncBaseTransport, deadline: float) -> None:
         self._transport = transport
         self._deadline = deadline
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._url = httpx.URL(target.url)
         self._headers = [
             (b"Host", self._url.netloc),
@@ -35,14 +36,28 @@ class Wire:
 
     async def post(self, body: bytes, *, fresh: bool = False) -> Answer | Exception:
         """The answer, or what came in its place. `fresh`: over a connection that has not served before."""
-        deadline = asyncio.timeout(self._deadline)  # anyio's takes 2 us more
+        # asyncio.timeout in short: that one asks three times which loop runs, each time a system call (6 us of 70).
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None  # a coroutine runs in one
+        cancelling, late = task.cancelling(), False
+
+        def expire() -> None:
+            nonlocal late
+            late = task.cancel()
+
+        timer = loop.call_later(self._deadline, expire)
         try:
-            async with deadline:
-                return await self._exchange(body, fresh)
+            return await self._exchange(body, fresh)
+        except asyncio.CancelledError:
+            if not late or task.uncancel() > cancelling:  # somebody else's
+                raise
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            # TimeoutError is an OSError, and the system has some of its own.
-            if not deadline.expired():
+            if not late:
                 return error
+            task.uncancel()
+        finally:
+            timer.cancel()
         return httpx.ReadTimeout(f"no whole answer within {self._deadline:g} s")
 
     async def aclose(self) -> None:

