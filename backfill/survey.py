@@ -21,7 +21,7 @@ import polars as pl
 from backfill.again import again
 from backfill.ahead import ahead
 from backfill.index import Checksum, State, UInt64s, checksum, hashes, place_of
-from backfill.ledger import Ledger, content, key
+from backfill.ledger import Ledger, contents, keys
 from backfill.mapping import HashId
 from backfill.plan import Plan
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
@@ -152,7 +152,7 @@ def events_of(events: pl.DataFrame) -> Events:
     return Events(
         bodies=bodies,
         ids=ids,
-        keys=[key(one) for one in ids],
+        keys=keys(ids),
         contents=_contents(events),
         names=events[NAME].to_list(),
         files=events[FILE].to_list(),
@@ -166,22 +166,21 @@ def _id_json() -> pl.Expr:
 
 def _contents(events: pl.DataFrame) -> list[bytes]:
     """Digests of what an event says, its id left out: the ledger's key is the id's already."""
-    texts = events.select(pl.concat_str([pl.col(HEAD), pl.col(TAIL)]).cast(pl.Binary)).to_series()
-    return [content(text) for text in texts.to_list()]
+    return contents(events.select(pl.concat_str([pl.col(HEAD), pl.col(TAIL)]).cast(pl.Binary)).to_series().to_list())
 
 
 def _states(events: pl.DataFrame, ledger: Ledger) -> States:
     """What the ledger knows of each event."""
-    keys = [key(one) for one in events[ID].to_list()]
-    accepted, refused = ledger.look_up(keys)
+    asked = keys(events[ID].to_list())
+    accepted, refused = ledger.look_up(asked)
     if not accepted and not refused:
-        return np.zeros(len(keys), np.uint8)
+        return np.zeros(len(asked), np.uint8)
     now = _contents(events)
-    before = map(accepted.get, keys)
+    before = map(accepted.get, asked)
     pairs = zip(before, now, strict=True)
     states = [State.NEW if was is None else State.DELIVERED if was == one else State.CHANGED for was, one in pairs]
     if refused:
-        for i, one in enumerate(keys):
+        for i, one in enumerate(asked):
             if refused.get(one) == now[i]:
                 states[i] = State.REFUSED
     return np.array(states, np.uint8)

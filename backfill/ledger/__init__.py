@@ -29,7 +29,7 @@ The only part that knows the database. Three rules keep it whole:
 from __future__ import annotations
 
 from backfill.ledger.book import Ledger
-from backfill.ledger.entries import Entry, RunInfo, RunRecord, Target, Totals, content, key
+from backfill.ledger.entries import Entry, RunInfo, RunRecord, Target, Totals, content, contents, key, keys
 from backfill.ledger.file import LEDGER_FILE
 from backfill.ledger.lock import LOCK_FILE
 
@@ -43,5 +43,7 @@ __all__ = [
     "Target",
     "Totals",
     "content",
+    "contents",
     "key",
+    "keys",
 ]

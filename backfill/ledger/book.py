@@ -237,8 +237,8 @@ class Ledger:
         """
         with self._writing("beginning the run") as connection:
             begun = connection.execute(
-                """INSERT INTO runs (target, mapping, folder, release, host, pid, started)
-                VALUES (?, ?, ?, ?, ?, ?, ?)""",
+                """INSERT INTO runs (target, mapping, folder, release, host, pid, started, ledger)
+                VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT value FROM meta WHERE key = 'ledger'))""",
                 (
                     self._target_id,
                     _clean(info.mapping),

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
 
 from backfill.errors import SettingsError
 from backfill.records import Refusal
 
-__all__ = ["Entry", "RunInfo", "RunRecord", "Target", "Totals", "content", "key"]
+__all__ = ["Entry", "RunInfo", "RunRecord", "Target", "Totals", "content", "contents", "key", "keys"]
 
 
 def key(unique_id: str) -> bytes:
     """The 16 bytes that stand for a uniqueId, for ever: BLAKE2b of its UTF-8 (`b2sum --length 128`)."""
-    return hashlib.blake2b(unique_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return blake2b(unique_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def keys(unique_ids: Iterable[str]) -> list[bytes]:
+    """`key` of each."""
+    return [blake2b(one.encode("utf-8", "surrogatepass"), digest_size=16).digest() for one in unique_ids]
+
+
+def contents(bodies: Iterable[bytes]) -> list[bytes]:
+    """`content` of each."""
+    return [blake2b(body, digest_size=16).digest() for body in bodies]
 
 
 def content(body: bytes) -> bytes:
     """The 16 bytes that stand for an event's JSON, byte for byte: BLAKE2b, as `key`."""
-    return hashlib.blake2b(body, digest_size=16).digest()
+    return blake2b(body, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,9 @@ _SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE TABLE files (
             target INTEGER NOT NULL, mapping TEXT NOT NULL, file TEXT NOT NULL, record TEXT NOT NULL,
             PRIMARY KEY (target, mapping, file)) WITHOUT ROWID""",
+        # Each run writes it down again, so that a log of another ledger shows: see `check`.
+        "INSERT INTO meta VALUES ('ledger', hex(randomblob(8)))",
+        "ALTER TABLE runs ADD COLUMN ledger TEXT",
         "UPDATE meta SET value = '0.2.0' WHERE key = 'release'",
     ),
 )
@@ -81,6 +84,8 @@ _VERSION_1_AS_NOW: Final = (
     "CREATE TEMP TABLE log (id INTEGER PRIMARY KEY, target, name, run, events, entries)",
     "CREATE TEMP TABLE files (target, mapping, file, record)",
 )
+
+_FOREIGN: Final = "SELECT 1 FROM runs WHERE ledger <> (SELECT value FROM meta WHERE key = 'ledger') LIMIT 1"
 
 # Seconds. The writer meets others only while a reader rebuilds the index of a WAL that a killed run left
 # behind.
@@ -313,6 +318,8 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise torn("checking the ledger", path, str(verdict).removeprefix("*** in database main ***\n"))
+    if _version(connection, path) > 1 and connection.execute(_FOREIGN).fetchone():
+        raise torn("checking the ledger", path, f"{_wal(path).name} is of another ledger")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

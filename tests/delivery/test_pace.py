@@ -257,3 +257,19 @@ def test_a_place_given_in_the_moment_of_cancelling_is_passed_on() -> None:
         assert places.ready()
 
     simulate(main)
+
+
+def test_who_stands_in_line_is_sent_away_and_takes_no_place() -> None:
+    async def main() -> None:
+        places = Concurrency(1)
+        assert places.ready()
+        waiters = [asyncio.create_task(places.acquire()) for _ in range(3)]
+        await anyio.sleep(0)
+        waiters[1].cancel()
+        places.send_away()
+        assert [await waiters[0], await waiters[2]] == [False, False]
+        places.release()
+        assert places.in_flight == 0
+        assert await places.acquire()
+
+    simulate(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -139,6 +140,30 @@ def test_an_answer_that_trickles_a_byte_a_second_has_60_seconds() -> None:
         assert len({sent.content for sent in api.got}) == 1
 
     simulate(main)
+
+
+def test_a_cancelling_is_not_taken_for_the_deadline() -> None:
+    """Also when both come at once; and afterwards nothing of the deadline is left on the task."""
+
+    async def main(after: float) -> None:
+        async with sender(Api(seconds=1000)) as one:
+            with anyio.move_on_after(after) as scope:
+                await one.deliver(request(1))
+            assert scope.cancelled_caught
+            assert now() == after
+            assert one.snapshot().in_flight == 0
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    for after in (30.0, 60.0):
+        simulate(functools.partial(main, after))
+
+
+def test_a_timeout_of_the_system_is_not_the_deadlines() -> None:
+    api = Api([TimeoutError(110, "Connection timed out")])
+    assert deliver(api, request(1)).accepted == [0]
+    assert api.times == pytest.approx([0.0, 0.125])
 
 
 # --------------------------------------------------------------------------------------------------------- refusal

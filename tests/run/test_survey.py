@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,12 +19,13 @@ from hypothesis import strategies as st
 from backfill import mapping as mappings
 from backfill.errors import BugError, ExportError
 from backfill.index import State
+from backfill.ledger import content, key
 from backfill.pipeline import Delivered, Delivery, check_balance, to_send
 from backfill.plan import plan
 from backfill.report import problems_of, summarize
 from backfill.settings import Flags, resolve
-from backfill.shape import ID, TAIL
-from backfill.survey import survey
+from backfill.shape import HEAD, ID, TAIL
+from backfill.survey import events_of, survey
 from backfill.tally import Survey
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -214,6 +216,17 @@ def test_an_error_in_the_survey_leaves_numbers_that_balance(tmp_path):
     check_balance(found, Delivered(), 0)
     # Which of them are duplicates, nobody has looked at yet.
     assert (found.rows.read, found.events()["total"], found.events()["ready"]) == (3, 3, 3)
+
+
+def test_the_digest_of_an_event_is_of_what_it_says(look):
+    """And not of its id: else a rerun would take all for changed."""
+    _, planned = look([("1", "2020-01-01", "Order Placed", "x"), ("ü2", "2020-01-01", "Órder", 'é"')])
+    (chunk,) = planned.export.chunks()
+    events = planned.shaper.finish_id(planned.shaper.shape(chunk.frame).events)
+    ready = events_of(events)
+    assert ready.contents == [content((head + tail).encode()) for head, tail in events.select(HEAD, TAIL).iter_rows()]
+    assert ready.keys == [key(one) for one in ready.ids]
+    assert [json.loads(body)["uniqueId"] for body in ready.bodies] == ["order:1", "order:ü2"]
 
 
 def test_other_rows_than_were_checked_are_not_sent(tmp_path):
