@@ -22,7 +22,7 @@ from backfill.shape.texts import as_json, as_text, flat, key_text, needs_no_esca
 
 __all__ = ["EventPlan", "compile_event", "compile_where"]
 
-# JSON makes six bytes of one at the most (\u0000). A hash's prefix is part of no column.
+# JSON makes six bytes of one at the most (\u0000); the quotes and a hash's prefix are in no column.
 LONGEST_ESCAPE = 6
 LONGEST_PREFIX = 10_000
 

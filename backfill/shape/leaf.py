@@ -21,6 +21,8 @@ from backfill.shape.times import Zone
 
 __all__ = ["Branch", "Check", "Leaf", "Leaves"]
 
+# Up to so many entries of a map are faster compared one by one (7 ns each) than looked up (40 to 60 ns).
+FEW = 4
 LATEST = datetime.max.replace(tzinfo=UTC)
 
 Severity = Literal["reject", "omit", "notice"]
@@ -281,7 +283,11 @@ class Leaves:
         if any(isinstance(item, float) for item in new):
             new = [float(item) for item in new]
         values = pl.Series(new)
-        mapped = self.layers.let(text.replace_strict(old, values, default=None, return_dtype=values.dtype))
+        mapped = text.replace_strict(old, values, default=None, return_dtype=values.dtype)
+        if 0 < len(old) <= FEW:
+            cases = zip(old, (pl.lit(value, dtype=values.dtype) for value in values), strict=True)
+            mapped = pl.coalesce(pl.when(text == one).then(value) for one, value in cases)
+        mapped = self.layers.let(mapped)
         unmapped = self.layers.let((text.is_not_null() & (text != "") & ~text.is_in(old)).fill_null(False))
         return mapped, values.dtype, Fault("not_in_map", unmapped, text.is_not_null() & mapped.is_null())
 

@@ -342,9 +342,13 @@ WRITTEN = st.builds("{}{}.{}{}".format, st.sampled_from(["", "-", "+"]), DIGITS,
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
+# Python takes U+001C to U+001F for blanks as well, Unicode does not.
+BLANKS = "".join(sign for sign in map(chr, range(0x3001)) if sign.isspace() and not "\x1c" <= sign <= "\x1f")
+
+
 def by_decimal(text: str) -> Any:
     """What a text is as a number that JavaScript takes, by the definition."""
-    text = text.strip()
+    text = text.strip(BLANKS)
     if not text:
         return None
     if not NUMBER.fullmatch(text):
@@ -373,6 +377,8 @@ def by_decimal(text: str) -> Any:
         "9" * 400,
         ".",
         "0e-999",
+        "\x1f",
+        "\u3000 7\x85",
     ]
 )
 def test_numbers_are_pythons(texts: list[str]) -> None:
