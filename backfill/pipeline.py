@@ -13,6 +13,7 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -375,7 +376,8 @@ class _Recorder:
     async def _write(self, batch: list[Outcome]) -> bool:
         with anyio.CancelScope(shield=True):
             try:
-                await anyio.to_thread.run_sync(self._ledger.record, batch, self._run)
+                # The survey asked about all of them.
+                await anyio.to_thread.run_sync(partial(self._ledger.record, batch, self._run, asked=True))
             except BackfillError as error:
                 self._failed(error)
                 return False

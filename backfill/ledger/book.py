@@ -185,8 +185,11 @@ class Ledger:
                     entries[found] = Entry(refused[found], accepted=False, refusal=Refusal(*words))
         return entries
 
-    def record(self, outcomes: Sequence[Outcome], run: int) -> None:
+    def record(self, outcomes: Sequence[Outcome], run: int, *, asked: bool = False) -> None:
         """Remembers what was accepted and refused, all or nothing; when it returns, a kill -9 can't undo it.
+
+        `asked`: since the ledger was opened the caller was told of each of these events, once each, that it was not
+        accepted yet. Then that is not looked up again, which is a third of the time.
 
         Accepted is final: neither a later refusal nor other content changes it. A refusal gives way to what
         comes later. The API's words are kept up to 2,000 characters each.
@@ -205,7 +208,8 @@ class Ledger:
             if not accepted and not refused:
                 return
             target = self._target_id
-            known = self._accepted.known(connection, target, accepted.keys() | refused.keys())
+            keys_now = accepted.keys() | refused.keys()
+            known = {} if asked else self._accepted.known(connection, target, keys_now)
             new = {key: entry for key, entry in accepted.items() if key not in known} if known else accepted
             words = [
                 (target, key, why.status, _words(why.title), _words(why.detail), digest)
