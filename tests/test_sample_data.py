@@ -15,11 +15,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from backfill.mapping import load
+from backfill.plan import Plan
 from backfill.records import ROW
 from backfill.run import Observer, check
 from backfill.settings import Flags
 from backfill.shape import PROBLEMS
-from backfill.plan import Plan
 from backfill.tally import Survey
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"

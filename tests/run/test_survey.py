@@ -224,7 +224,9 @@ def test_the_digest_of_an_event_is_of_what_it_says(look):
     (chunk,) = planned.export.chunks()
     events = planned.shaper.finish_id(planned.shaper.shape(chunk.frame).events)
     ready = events_of(events)
-    assert list(ready.contents) == [content((head + tail).encode()) for head, tail in events.select(HEAD, TAIL).iter_rows()]
+    assert list(ready.contents) == [
+        content((head + tail).encode()) for head, tail in events.select(HEAD, TAIL).iter_rows()
+    ]
     assert list(ready.keys) == [key(one) for one in ready.ids]
     assert [json.loads(body)["uniqueId"] for body in ready.bodies] == ["order:1", "order:ü2"]
 
