@@ -1,11 +1,11 @@
 """What was accepted or refused, by store and uniqueId: with it any rerun sends only what is missing.
 
-    open ─→ begin_run ─→ find, record, find, record … ─→ end_run ─→ close     one run, one writing connection
-    read ─→ totals, runs, find ─→ close                               any number of them, also during a run
+    open ─→ begin_run ─→ look_up …, record … ─→ set_files ─→ end_run ─→ close  one run, one writing connection
+    read ─→ totals, runs, find ─→ close                                any number of them, also during a run
 
-It holds digests of ids and bodies, the names of events, the API's own words for a refusal, the runs, and what of each
-mapping its ids hang on. It holds no secret, and of customers nothing else; only the API's words could quote what they
-refuse.
+It holds digests of ids and bodies, the names of events, the API's own words for a refusal, the runs, what of each
+mapping its ids hang on, and which files are delivered whole. It holds no secret, and of customers nothing else; only
+the API's words could quote what they refuse.
 
 The only part that knows the database. Three rules keep it whole:
 
@@ -22,8 +22,8 @@ The only part that knows the database. Three rules keep it whole:
   synchronous=NORMAL does not wait for the disk: a power cut can lose the last commits. Their events are then
   sent again, under the same ids; none is lost.
 
-`entries` is what is remembered, `book` the Ledger, `file` its file and folder, `lock` the one run at a time,
-`trouble` what the user reads when the disk fails.
+`entries` is what is remembered, `book` the Ledger, `accepted` how it finds one of 50 M events, `file` its file and
+folder, `lock` the one run at a time, `trouble` what the user reads when the disk fails.
 """
 
 from __future__ import annotations

@@ -625,7 +625,7 @@ def test_this_machine_is_never_asked_for_through_a_proxy(environment) -> None:
 
 
 def test_no_proxy_is_honoured(environment) -> None:
-    from backfill.transport import _proxy
+    from backfill.transport.connections import _proxy
 
     environment["HTTPS_PROXY"] = "proxy.example:3128"
     assert _proxy(httpx.URL("https://api.example/")) == "http://proxy.example:3128"
