@@ -99,6 +99,7 @@ class Index:
     files: list[int | npt.NDArray[np.uint32]] = field(default_factory=list)
     held: Flags = field(default_factory=lambda: np.empty(0, np.bool_))
     _held: dict[int, bool] = field(default_factory=dict)
+    _resolved: bool = False
 
     # The first reading
 
@@ -209,8 +210,9 @@ class Index:
 
         Once it is done, doing it again changes nothing.
         """
-        if len(self.states):
+        if self._resolved:
             return []
+        self._resolved = True
         self.states = _drained(self._states, np.uint8)
         sizes = [count for count, _, _ in self.checksums]
         names = [

@@ -117,10 +117,9 @@ class Survey:
 
 def resolve(found: Survey, export: Export) -> None:
     """Decide what only the whole export shows, or as much of it as was read; once it is done it changes nothing."""
-    if len(found.index.states):
-        return
-    found.late = found.index.resolve()
-    add_problems(found, [late_rejection(late, export) for late in found.late])
+    late = found.index.resolve()
+    found.late += late
+    add_problems(found, [late_rejection(one, export) for one in late])
     if found.index.twins_differ:
         notice = Notice("twins_differ", "uniqueId", found.index.twins_differ, 0, 0, "")
         found.notices["twins_differ", "uniqueId"] = notice

@@ -47,6 +47,7 @@ class Export:
 
     `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `unread` are
     the files that can't even be opened, by position. `notes` say what is odd about the files, in words for the user.
+    `alone`: it is one file; if that can't be read, nothing can.
     """
 
     files: list[OpenedFile]
@@ -54,6 +55,7 @@ class Export:
     null_values: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
     unread: dict[int, UnreadFile] = field(default_factory=dict)
+    alone: bool = False
 
     def name(self, position: int) -> str:
         return self._names[position]
@@ -114,7 +116,7 @@ class Export:
                 except _ChangedError:
                     raise
                 except ExportError as error:
-                    if len(self.files) == 1 and not self.unread:
+                    if self.alone:
                         raise
                     unread = UnreadFile(position, self.name(position), error.message, error.hint)
             if unread is not None:
@@ -227,7 +229,8 @@ def open_export(source: SourceSettings, base: Path, needed: Collection[str] = ()
             for name in one.duplicates
         ]
     )
-    return Export(opened, schema, getattr(source.csv, "null_values", ()), notes, unread)
+    alone = len(opened) == 1 and not unread
+    return Export(opened, schema, getattr(source.csv, "null_values", ()), notes, unread, alone)
 
 
 def _has(opened: OpenedFile, column: str) -> bool:

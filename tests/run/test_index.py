@@ -163,8 +163,10 @@ def test_groups_apart(keys, again):
             assert told[place(number)] == place(last if order.index(key) == number else order.index(key))
 
 
-def test_an_empty_index():
-    index = filled([])
+@pytest.mark.parametrize("chunks", [[], [[]]])
+def test_an_empty_index(chunks):
+    index = filled(chunks)
+    assert index.resolve() == []
     assert index.resolve() == []
     assert index.counts() == dict.fromkeys(State, 0)
     assert index.counts_by_name(State.NEW) == {}

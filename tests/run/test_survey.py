@@ -244,7 +244,7 @@ def test_other_rows_than_were_checked_are_not_sent(tmp_path):
     path.write_text(yaml.safe_dump({"source": {"files": "orders.csv", "timezone": "UTC"}, "events": [event]}))
     planned = plan(mappings.read(path), NOW)
     delivery = Delivery(planned, survey(planned, None, NOW), cast("Any", None), 0, cast("Any", None), 1.0, 1)
-    assert [events.ids for events in to_send(delivery)] == [["o:1", "o:2"]]
+    assert [events.ids for events in to_send(delivery)] == [("o:1", "o:2")]
     file.write_text("id,at\n1,2024-01-01\n3,2024-01-02\n")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(ExportError, match="other rows"):
