@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -52,11 +53,8 @@ def made_of(
     """What `work` makes of each of them, in threads and ahead of who takes it. Else as `again`."""
     unread = {one.file for one in found.unread}
     sums = found.index.checksums
-    starts = np.cumsum([0, *(count for count, _, _ in sums)])
-    needed = np.ones(len(sums), np.bool_)
-    if wanted is not None:
-        before = np.concatenate(([0], np.cumsum(wanted)))
-        needed = before[starts[1:]] > before[starts[:-1]]
+    starts = np.cumsum([0, *(count for count, _, _ in sums)]).tolist()
+    needed = np.array([wanted is None or wanted[a:b].any() for a, b in pairwise(starts)], np.bool_)
     last = int(np.flatnonzero(needed)[-1]) if needed.any() else -1
     # Where groups are put together, chunks are not those that the reader gave.
     skipped = set() if planned.shaper.grouping else set(np.flatnonzero(~needed).tolist())
@@ -82,7 +80,7 @@ def made_of(
         now = checksum(hashes(planned.shaper.finish_id(events)[ID]), (events[HEAD], events[TAIL]))
         if number >= len(sums) or sums[number] != now:
             raise _other_rows()
-        return work(Reread(int(starts[number]), chunk.frame, shaped))
+        return work(Reread(starts[number], chunk.frame, shaped))
 
     if last >= 0:
         yield from ahead(with_rows(), reread)

@@ -25,6 +25,7 @@ ROW_BITS = 40
 SEEDS = (0x5EED1, 0x5EED2, 0x5EED3)
 # So many hashes are sorted at once: a copy of all would cost as much memory as all else that is kept.
 SORTED_AT_ONCE = 1_000_000
+COUNTED_AT_ONCE = 1_000_000
 
 UInt64s = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
@@ -214,13 +215,12 @@ class Index:
             return []
         self._resolved = True
         self.states = _drained(self._states, np.uint8)
-        sizes = [count for count, _, _ in self.checksums]
-        names = [
-            np.full(n, one, np.uint16) if isinstance(one, int) else one
-            for n, one in zip(sizes, self._names, strict=True)
-        ]
+        self.name_numbers = np.empty(len(self.states), np.uint16)
+        at = 0
+        for (count, _, _), numbers in zip(self.checksums, self._names, strict=True):
+            self.name_numbers[at : at + count] = numbers
+            at += count
         self._names.clear()
-        self.name_numbers = _drained(names, np.uint16)
         looked, self._looked = self._looked, _Looked()
         self._hold(_drained(looked.places, np.uint64))
         problems = self._apart(looked)
@@ -236,10 +236,10 @@ class Index:
 
     def _hold(self, places: UInt64s) -> None:
         """Events that were to be sent, and can't be for the file they are in, wait."""
-        self.held = np.zeros(len(self.states), np.bool_)
-        if len(places) != len(self.states):
-            # The reading did not come to its end: nothing will be sent.
+        if not self._held or len(places) != len(self.states):
+            # Nothing to hold; or the reading did not come to its end, and nothing will be sent.
             return
+        self.held = np.zeros(len(self.states), np.bool_)
         for file, neighbours in self._held.items():
             low, high = np.uint64(file << ROW_BITS), np.uint64((file + 1) << ROW_BITS)
             held = (places >= low) & (places < high)
@@ -317,17 +317,22 @@ class Index:
 
     def chosen(self, states: Sequence[State]) -> Flags:
         """Which events are in one of these states, and are not held."""
-        return np.isin(self.states, states) & ~self.held if len(self.held) else np.isin(self.states, states)
+        wanted = np.zeros(len(State), np.bool_)
+        wanted[list(states)] = True
+        chosen = wanted[self.states]
+        if len(self.held):
+            chosen &= ~self.held
+        return chosen
 
     def counts(self) -> dict[State, int]:
         """How many events have each state."""
-        found = np.bincount(self.states, minlength=len(State))
+        found = _counts(self.states, len(State))
         return {state: int(found[state]) for state in State}
 
     def counts_by_name(self, state: State, start: int = 0, stop: int | None = None) -> dict[str, int]:
         """How many events of each name have this state, of all or of a range of numbers."""
         mine = self.name_numbers[start:stop][self.states[start:stop] == state]
-        found = np.bincount(mine, minlength=len(self.names))
+        found = _counts(mine, len(self.names))
         return {name: int(count) for name, count in zip(self.names, found, strict=False) if count}
 
 
@@ -369,6 +374,14 @@ def _repeated(parts: list[UInt64s]) -> UInt64s:
         ordered.sort()
         found.append(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
     return np.concatenate(found)
+
+
+def _counts(numbers: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], size: int) -> Numbers:
+    """How often each number below `size` stands there; by parts, because numpy makes eight bytes of each to count."""
+    counts = np.zeros(size, np.int64)
+    for start in range(0, len(numbers), COUNTED_AT_ONCE):
+        counts += np.bincount(numbers[start : start + COUNTED_AT_ONCE], minlength=size)
+    return counts
 
 
 def _drained(parts: list, dtype: type) -> npt.NDArray:  # type: ignore[type-arg]  # one helper for arrays of all kinds

@@ -29,6 +29,7 @@ from backfill.read import unread_error
 from backfill.report import RUN_FOLDERS, RunFolder, problems_of, render, summarize
 from backfill.send import Target
 from backfill.settings import Flags, Settings, resolve
+from backfill.signals import later, undisturbed
 from backfill.survey import survey
 from backfill.tally import Survey
 from backfill.tally import resolve as conclude
@@ -134,7 +135,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         planned = plan(draft, started, flags.files)
         for note in planned.export.notes:
             observer.note(note)
-        arise = stack.enter_context(_later())
+        arise = stack.enter_context(later())
         folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk)
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
@@ -178,7 +179,7 @@ class _Going:
         except KeyboardInterrupt:
             hint = "run the same command again to go on"
             self._failed(InterruptedRun("interrupted: what was sent is recorded", signal=signal.SIGINT, hint=hint))
-        with _undisturbed():
+        with undisturbed():
             return self._finish()
 
     @property
@@ -432,43 +433,3 @@ def _make_folder(path: Path, world: World) -> None:
 def _no_folder(path: Path, error: OSError) -> StorageError:
     hint = "make room or mend the permissions, or name another folder by --state (TMPDIR for `check`)"
     return StorageError(f"making a folder at {path}: {error.strerror or error}", hint=hint)
-
-
-@contextmanager
-def _later() -> Iterator[Callable[[], None]]:
-    """Ctrl-C and SIGTERM wait for the call of what this gives: a run that has begun ends with a report."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    came: list[int] = []
-
-    def restore() -> None:
-        while handlers:
-            signal.signal(*handlers.popitem())
-
-    def arise() -> None:
-        restore()
-        if came:
-            signal.raise_signal(came[0])
-
-    for number in handlers:
-        signal.signal(number, lambda number, _frame: came.append(number))
-    try:
-        yield arise
-    finally:
-        restore()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM has no effect: what is within takes milliseconds. The second has its usual one."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore(*_unused: object) -> None:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-    for number in handlers:
-        signal.signal(number, restore)
-    try:
-        yield
-    finally:
-        restore()
