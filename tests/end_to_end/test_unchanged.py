@@ -175,6 +175,25 @@ def test_where_events_hang_together_it_is_all_or_none(shop, box):
     assert grown.events == {"total": 3, "already_delivered": 2, "accepted": 1}
 
 
+def test_other_ids_are_still_noticed(shop, box):
+    """A file that was passed over would hide what only all files show."""
+    orders = [shop.folder / name for name in ("a.csv", "b.csv")]
+    shop.orders(3, "b.csv")
+    shop.mapping(files="*.csv", delivery=BULK)
+    settle(orders[1])
+    shop.deliver()
+    good = orders[1].read_text()
+    orders[1].write_text(good + '9,"open\n')
+    shop.orders(2, "a.csv", start=20)
+    settle(*orders)
+    shop.mapping(files="*.csv", event={"uniqueId": "o:{order_id}"}, delivery=BULK)
+    assert shop.deliver(status=65).events["accepted"] == 2
+    orders[1].write_text(good)
+    settle(orders[1])
+    assert "3 events that this mapping delivered" in shop.deliver(status=78).done.err
+    assert box.ids(STORE) == {"order:0", "order:1", "order:2", "o:20", "o:21"}
+
+
 def test_the_records_go_with_the_ledger(shop, box):
     """A ledger from a backup knows no more files than it knows events."""
     shop.orders(10, "a.csv")

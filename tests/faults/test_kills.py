@@ -199,15 +199,15 @@ def test_killed_at_each_call(place: Make, clean: dict[str, Clean], name: str, ca
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_at_each_call_before_sending(
-    place: Make, clean: dict[str, Clean], number: int, status: int
-) -> None:
+def test_interrupted_at_each_call_before_sending(place: Make, clean: dict[str, Clean]) -> None:
     """A run that the ledger knows of has a report, however early Ctrl-C came."""
     scenario = SCENARIOS["bulk"]
     first = CALLS.index("send a request")
+    signals = itertools.cycle(
+        [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+    )
     for point in sorted(point for point in clean["bulk"].points if call_of(point) in CALLS[:first]):
-        here = place("bulk")
+        here, (number, status) = place("bulk"), next(signals)
         assert here.run(kill=(point, 1), number=number) == status, (point, here.said())
         assert here.arrived() == {}
         with Ledger.read(here.state) as ledger:

@@ -13,7 +13,7 @@ from backfill.records import Events, Outcome
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("count, batch, least", [(1_000_000, 10_000, 30_000), (200_000, 100, 14_000)])
+@pytest.mark.parametrize("count, batch, least", [(300_000, 10_000, 30_000), (200_000, 100, 14_000)])
 def test_many_events(state: Path, target: Target, count: int, batch: int, least: int) -> None:
     keys = [key(f"order:{number}") for number in range(count)]
     taken = 0.0
