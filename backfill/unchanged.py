@@ -28,8 +28,9 @@ __all__ = ["Counts", "pass_over", "remember", "without"]
 Counts = Mapping[str, Mapping[str, int]]
 """Events of some files, by name and state: `{"Order Placed": {"DELIVERED": 10, "DUPLICATE": 1}}`."""
 
-# Written to again within one tick of its clock a file looks the same: the clocks of some disks go by two seconds.
-SETTLED_SECONDS = 2
+# Written to again within one tick of its clock a file looks the same: the clocks of some disks go by two seconds, and
+# those of file servers are some seconds off.
+SETTLED_SECONDS = 60
 DONE = (State.NEW, State.DELIVERED, State.DUPLICATE)
 
 

@@ -26,7 +26,7 @@ from tests.bench.trace import Calls, busy, chrome, figures, overlapping, timelin
 from tests.bench.watch import BenchError
 
 TINY = Sizes(
-    limit=2, check=1_000, dict_reader=1_000, bulk=1_000, single=200, httpx=10, small=1_000, large=2 * PIECE, known=PIECE,
+    limit=1, check=1_000, dict_reader=1_000, bulk=1_000, single=200, httpx=10, small=1_000, large=2 * PIECE, known=PIECE,
     new=PIECE, files=3, ledger=1_000, prefill=1_000, trace=30_000, rounds=1,
 )  # fmt: skip
 # They run the command several times, or for seconds on purpose.

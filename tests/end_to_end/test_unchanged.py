@@ -16,7 +16,7 @@ BULK = {"endpoint": "bulk"}
 def settle(*files: Path) -> None:
     """Have files look as if they had been written a while ago."""
     for file in files:
-        past = time.time_ns() - 10**10
+        past = time.time_ns() - 600 * 10**9
         os.utime(file, ns=(past, past))
 
 
