@@ -279,13 +279,15 @@ def test_a_process_that_dies(leaky, start, number):
     resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
     process = leaky.start("--debug", "run", "orders.yaml")
     resource.setrlimit(resource.RLIMIT_CORE, before)
-    eventually(lambda: box.summary().requests > 5, "requests", process)
+    # By then the threads that read the export have ended: Python's own fault handler, which is to show all threads here,
+    # reads freed memory when one ends under it (a plain script: 13 of 600).
+    eventually(lambda: box.summary().requests > 40, "requests", process)
     if (shown := Path("/proc", str(process.pid))).exists():
         assert leaks(SECRET, (shown / "cmdline").read_bytes(), (shown / "comm").read_bytes()) == []
         assert "core file size        0 " in (shown / "limits").read_text()
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == -number
+    assert process.returncode == -number, err
     assert leaks(SECRET, out, err) == []
     assert not list(leaky.folder.rglob("core*"))
 
