@@ -142,6 +142,7 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     130, 143  interrupted: what was sent is recorded; run again
     """
     from backfill import run as runs
+    from backfill.report import describe
     from backfill.report.text import result_text
 
     with _observer(as_json=as_json, quiet=quiet) as observer:
@@ -153,7 +154,7 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
                   ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip
-        _show(result_text(result.summary, *runs.describe(result.status, result.summary), places))
+        _show(result_text(result.summary, *describe(result.status, result.summary), places))
     if result.error is not None:
         _tell(result.error)
     return result.status

@@ -329,10 +329,9 @@ class Index:
         found = _counts(self.states, len(State))
         return {state: int(found[state]) for state in State}
 
-    def counts_by_name(self, state: State, start: int = 0, stop: int | None = None) -> dict[str, int]:
-        """How many events of each name have this state, of all or of a range of numbers."""
-        mine = self.name_numbers[start:stop][self.states[start:stop] == state]
-        found = _counts(mine, len(self.names))
+    def counts_by_name(self, state: State) -> dict[str, int]:
+        """How many events of each name have this state."""
+        found = _counts(self.name_numbers[self.states == state], len(self.names))
         return {name: int(count) for name, count in zip(self.names, found, strict=False) if count}
 
 

@@ -20,7 +20,7 @@ from backfill.again import again
 from backfill.errors import ExportError, MappingError, MappingProblem
 from backfill.index import State, place_of
 from backfill.ledger import Ledger
-from backfill.mapping import Customer, Event, HashId, Mapping, Source, Value
+from backfill.mapping import Customer, Event, Mapping, Source, Value
 from backfill.plan import Plan
 from backfill.printable import plural
 from backfill.read import open_export
@@ -39,7 +39,7 @@ def identity_of(planned: Plan) -> dict[str, Any]:
     counts which rows there are.
     """
     source, events = planned.mapping.source, []
-    twins = any(isinstance(event.uniqueId, HashId) and event.uniqueId.occurrence for event in planned.mapping.events)
+    twins = any(event.has_twins for event in planned.mapping.events)
     for event in planned.mapping.events:
         one = event.uniqueId.model_dump(mode="json")
         if one.get("hash") == "*":

@@ -8,7 +8,6 @@ cancelled. All times are monotonic seconds: a clock that is set, or a machine th
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import deque
 from typing import Protocol
@@ -51,8 +50,7 @@ class SystemClock:
         return time.time()
 
     async def sleep(self, seconds: float) -> None:
-        # To the next whole millisecond: uvloop takes half of one for none, and would turn until it is over.
-        await anyio.sleep(math.ceil(seconds * 1000) / 1000)
+        await anyio.sleep(seconds)
 
 
 class Rate:

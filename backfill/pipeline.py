@@ -322,7 +322,7 @@ def check_balance(survey: Survey, delivered: Delivered, total: int) -> None:
     """The sums that summary.json shows hold, or it is a bug of ours (70).
 
     What was counted on different ways during delivery is compared there (`_Run._unbalanced`, `_Run._ended`), and that
-    both readings gave the same rows in `survey.again`.
+    both readings gave the same rows in `again`.
     """
     rows, events = survey.rows, survey.events()
     sums = {

@@ -24,9 +24,8 @@ from backfill.ledger import Target as LedgerTarget
 from backfill.moved import identity_of, moved
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.plan import Plan, plan
-from backfill.printable import plural
 from backfill.read import unread_error
-from backfill.report import RUN_FOLDERS, RunFolder, problems_of, render, summarize
+from backfill.report import RUN_FOLDERS, RunFolder, describe, passed_over_text, problems_of, render, summarize
 from backfill.send import Target
 from backfill.settings import Flags, Settings, resolve
 from backfill.signals import later, undisturbed
@@ -36,7 +35,7 @@ from backfill.tally import resolve as conclude
 from backfill.unchanged import Counts, pass_over, remember, without
 from backfill.world import World
 
-__all__ = ["Observer", "Result", "check", "describe", "run"]
+__all__ = ["Observer", "Result", "check", "run"]
 
 SANDBOX_DATABASE = "events.db"
 GATHER = "gather"
@@ -233,8 +232,7 @@ class _Going:
                 mine = self.found.passed.setdefault(name, Counter())
                 mine.update({State[state]: count for state, count in states.items()})
         if self.passed:
-            files = plural(len(self.passed), "file")
-            self.observer.note(f"{files} unchanged since all of it was delivered: not read again (--reread reads all)")
+            self.observer.note(f"{passed_over_text(len(self.passed))} (--reread reads all)")
 
     def _send(self) -> None:
         """Ask, and send what the survey found ready."""
@@ -325,43 +323,6 @@ class _Going:
             unchanged=self.passed,
         )
         return status, summary
-
-
-def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
-    """(how the run ended, what to do next), in a sentence each."""
-    events = summary["events"]
-    rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
-    accepted = plural(events["accepted"], "event") + " accepted"
-    if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
-        first = {2: "Agree, and run", 77: "Mend that, then run", 78: "Mend that, then run"}.get(status, "Run")
-        return f"Stopped: {summary['stopped_by']}", (
-            f"{first} the same command again: what is recorded as delivered is not sent twice. "
-            f"{plural(events['pending'], 'event')} left."
-        )
-    parts, todo = [accepted], []
-    if summary["unread"]:
-        parts.append(plural(len(summary["unread"]), "file") + " can't be read: nothing of that was sent")
-        todo.append("Mend or fetch again what can't be read, and run the same command again.")
-    if not events["total"]:
-        parts[0] = "The export makes no event"
-    elif not summary["requests"] and events["already_delivered"] and not events["pending"]:
-        parts[0] = "Nothing to send: what is ready was delivered before"
-    if rejected:
-        parts.append(f"{rejected:,} rejected")
-    if unreadable := summary["rows"]["unreadable"]:
-        todo.append(f"Mend the {plural(unreadable, 'row')} that can't be read in the export, and run again.")
-    if rejected - unreadable:
-        todo.append(
-            "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
-            "or mend the export or the mapping and run again."
-        )
-    if events["changed"]:
-        parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
-        todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
-    if left_out := events["pending"] - summary["held"]:
-        parts.append(f"{left_out:,} left out by --limit")
-        todo.append("Look at your store; when all is well, run again without --limit.")
-    return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
 
 
 def _ended(ledger: Ledger, number: int) -> Callable[..., None]:

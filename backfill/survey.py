@@ -22,7 +22,6 @@ from backfill.again import again
 from backfill.ahead import ahead
 from backfill.index import Checksum, State, UInt64s, checksum, hashes, place_of
 from backfill.ledger import Ledger, contents, keys
-from backfill.mapping import HashId
 from backfill.plan import Plan
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
 from backfill.shape import EVENT, HEAD, ID, KEY, NAME, TAIL, Shaped
@@ -68,7 +67,8 @@ def survey(
     """
     shaper, export = planned.shaper, planned.export
     known = ledger if ledger is not None and not ledger.is_empty() else None
-    twins = _twins(planned)
+    # Of which of the mapping's events there may be twins.
+    twins = np.array([event.has_twins for event in planned.mapping.events], np.bool_)
     found = into if into is not None else Survey()
 
     def checked(chunk: Chunk) -> _Checked | Chunk:
@@ -111,12 +111,6 @@ def survey(
         stats.count = ready.get(name, 0)
     look_at_names(found)
     return found
-
-
-def _twins(planned: Plan) -> npt.NDArray[np.bool_]:
-    """Of which of the mapping's events there may be twins."""
-    ids = [event.uniqueId for event in planned.mapping.events]
-    return np.array([isinstance(one, HashId) and one.occurrence for one in ids], np.bool_)
 
 
 def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.NDArray[np.bool_]) -> None:

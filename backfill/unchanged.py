@@ -18,7 +18,6 @@ import numpy as np
 import backfill
 from backfill.index import State
 from backfill.ledger import Ledger
-from backfill.mapping import HashId
 from backfill.plan import Plan
 from backfill.read import OpenedFile
 from backfill.tally import Survey
@@ -85,9 +84,8 @@ def _made(planned: Plan) -> str:
 
 def _hangs_together(planned: Plan) -> bool:
     """Whether a row of one file can change an event of another."""
-    ids = [event.uniqueId for event in planned.mapping.events]
-    twins = any(isinstance(one, HashId) and one.occurrence for one in ids)
-    return twins or planned.mapping.source.group_by is not None
+    mapping = planned.mapping
+    return mapping.source.group_by is not None or any(event.has_twins for event in mapping.events)
 
 
 def _is_settled(opened: OpenedFile, now: datetime) -> bool:

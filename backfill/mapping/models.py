@@ -123,6 +123,11 @@ class Event(Model):
         examples=["status = 'paid'"],
     )
 
+    @property
+    def has_twins(self) -> bool:
+        """Whether rows alike in what makes the id are events of their own: their ids hang on the whole export."""
+        return isinstance(self.uniqueId, HashId) and self.uniqueId.occurrence
+
 
 class CsvOptions(Model):
     """How a CSV file is written; each is found by looking when not given."""

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from backfill.report.ending import describe, passed_over_text
 from backfill.report.folder import RUN_FOLDERS, RunFolder, last_run
 from backfill.report.page import render
 from backfill.report.summary import check_data, problems_of, summarize
 
-__all__ = ["RUN_FOLDERS", "RunFolder", "check_data", "last_run", "problems_of", "render", "summarize"]
+__all__ = [
+    "RUN_FOLDERS",
+    "RunFolder",
+    "check_data",
+    "describe",
+    "last_run",
+    "passed_over_text",
+    "problems_of",
+    "render",
+    "summarize",
+]

@@ -27,7 +27,7 @@ def summary(**parts: Any) -> dict[str, Any]:
         "by_event_name": {"Order Placed": {"ready": 1, "accepted": 1}},
         "problems": {},
         "notices": [],
-        "files": [{"name": "orders.csv", "format": "csv", "read_as": "utf-8"}],
+        "files": [{"name": "orders.csv", "format": "csv", "read_as": "utf-8", "unchanged": False}],
         "unread": [],
         "held": 0,
         "notes": [],

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from backfill.errors import StorageError
 from backfill.read import escape
 from backfill.records import FILE, ROW, Events, Outcome, Refusal, Rejection
-from backfill.report import RunFolder, last_run, render
-from backfill.run import describe
+from backfill.report import RunFolder, describe, last_run, render
 from tests.run import support
 
 NOW = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -208,7 +207,9 @@ def test_markup_is_inert():
 def test_a_page_of_many_names_and_files_stays_small():
     page(
         by_event_name={f"Name {i}": {"ready": 1} for i in range(2_000)},
-        files=[{"name": f"part-{i:05}.csv", "format": "csv", "read_as": "utf-8"} for i in range(2_000)],
+        files=[
+            {"name": f"part-{i:05}.csv", "format": "csv", "read_as": "utf-8", "unchanged": False} for i in range(2_000)
+        ],
         problems=[
             {
                 "code": f"code{i}",

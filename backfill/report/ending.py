@@ -1,0 +1,54 @@
+"""How a run ended, and what to do next: the sentences that the terminal and the report show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backfill.printable import plural
+
+__all__ = ["describe", "passed_over_text"]
+
+
+def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
+    """(how the run ended, what to do next), in a sentence each."""
+    events = summary["events"]
+    rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
+    accepted = plural(events["accepted"], "event") + " accepted"
+    if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
+        first = {2: "Agree, and run", 77: "Mend that, then run", 78: "Mend that, then run"}.get(status, "Run")
+        return f"Stopped: {summary['stopped_by']}", (
+            f"{first} the same command again: what is recorded as delivered is not sent twice. "
+            f"{plural(events['pending'], 'event')} left."
+        )
+    parts, todo = [accepted], []
+    if summary["unread"]:
+        parts.append(plural(len(summary["unread"]), "file") + " can't be read: nothing of that was sent")
+        todo.append("Mend or fetch again what can't be read, and run the same command again.")
+    if passed := sum(one["unchanged"] for one in summary["files"]):
+        parts.append(passed_over_text(passed))
+    if not events["total"]:
+        parts[0] = "The export makes no event"
+    elif not summary["requests"] and events["already_delivered"] and not events["pending"]:
+        parts[0] = "Nothing to send: what is ready was delivered before"
+    if rejected:
+        parts.append(f"{rejected:,} rejected")
+    if unreadable := summary["rows"]["unreadable"]:
+        todo.append(f"Mend the {plural(unreadable, 'row')} that can't be read in the export, and run again.")
+    if rejected - unreadable:
+        todo.append(
+            "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
+            "or mend the export or the mapping and run again."
+        )
+    if events["changed"]:
+        parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
+        todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
+    if left_out := events["pending"] - summary["held"]:
+        parts.append(f"{left_out:,} left out by --limit")
+        todo.append("Look at your store; when all is well, run again without --limit.")
+    return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
+
+
+def passed_over_text(files: int) -> str:
+    """What is said of files that have not changed since they were delivered."""
+    all_of = "all of it was" if files == 1 else "all of them were"
+    return f"{plural(files, 'file')} unchanged since {all_of} delivered: not read again"
