@@ -92,9 +92,7 @@ class Accepted:
             by_name.setdefault(name, []).append(key + content)
         for name, pairs in by_name.items():
             row = (b"".join(pairs), len(pairs), target, name, run)
-            logged = connection.execute(
-                "INSERT INTO log (entries, events, target, name, run) VALUES (?, ?, ?, ?, ?)", row
-            )
+            logged = connection.execute(_LOG, row)
             self._last = logged.lastrowid or 0
             self._take(connection, row)
             connection.execute(_COUNT, (target, name, len(pairs)))
