@@ -1,0 +1,124 @@
+"""The command line: parse, call one function, print, exit. The only package that knows click.
+
+A module a command. They import what they need where they need it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backfill import __version__
+from backfill.cli.check import check
+from backfill.cli.look import report, schema, status
+from backfill.cli.preview import preview
+from backfill.cli.run import run
+from backfill.cli.sandbox import sandbox
+from backfill.cli.shared import tell
+from backfill.errors import BackfillError, BugError, InterruptedRun
+
+__all__ = ["backfill", "guarded", "main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="backfill")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def backfill(context: click.Context, *, debug: bool) -> None:
+    """Bring a store's history into Redo, once and only once.
+
+    \b
+    backfill check orders.yaml            read, map and validate everything; send nothing
+    backfill run orders.yaml --sandbox    rehearse: send to a local stand-in
+    backfill run orders.yaml              send; run it again after anything
+    """
+    context.ensure_object(dict)["debug"] = debug
+
+
+for command in (check, preview, run, status, report, schema, sandbox):
+    backfill.add_command(command)
+
+
+def main() -> None:
+    """The entry point: one place turns an error into a line and an exit status."""
+    _open_streams()
+    # A core would hold the secret, and customers: none is dumped, whatever the shell allows.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    status = guarded(lambda: backfill.main(standalone_mode=False), debug="--debug" in sys.argv[1:])
+    _flush_streams()
+    sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Streams that were closed lead nowhere from now on; their numbers must not become those of the ledger's files."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    nowhere = Path(os.devnull)
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+
+
+def _flush_streams() -> None:
+    """What can't be written goes nowhere: still there at the end, it would make the exit status 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def guarded(work: Callable[[], Any], *, debug: bool) -> int:
+    """What `work` returns as exit status; for an error its line on stderr and its status."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise InterruptedRun(
+            "interrupted: what was sent is recorded",
+            signal=number,
+            hint="run the same command again to go on",
+        )
+
+    try:
+        signal.signal(signal.SIGTERM, stop)
+        return int(work() or 0)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _failed(InterruptedRun("interrupted", signal=signal.SIGINT, hint="run the same command again"), debug)
+    except BackfillError as error:
+        return _failed(error, debug)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 (the last place: no traceback reaches a user unasked, Rust's panics too)
+        return _failed(_bug(error), debug, error)
+
+
+def _bug(error: BaseException) -> BugError:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    # Without the error's own words: they could hold a customer's data.
+    return BugError(
+        f"an error that was not foreseen: {type(error).__name__}",
+        hint="please report it: `backfill --debug …` shows the traceback; look at what it holds before you send it",
+    )
+
+
+def _failed(error: BackfillError, debug: bool, cause: BaseException | None = None) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exception(cause or error)
+    tell(error)
+    return error.status

@@ -1,0 +1,52 @@
+"""`backfill status`, `report` and `schema`: what is there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backfill.cli.shared import REHEARSED, STATE, flags, show
+
+__all__ = ["report", "schema", "status"]
+
+
+@click.command()
+@click.argument("mapping", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@STATE
+@REHEARSED
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
+    """Show what the ledger knows; may be asked while a run goes on."""
+    from backfill.status import status as told
+
+    show(told(mapping, flags(options), as_json=as_json))
+    return 0
+
+
+@click.command()
+@click.argument("mapping", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@STATE
+@REHEARSED
+@click.option("--open", "opening", is_flag=True, help="Open it in the browser.")
+def report(mapping: Path | None, *, opening: bool, **options: Any) -> int:
+    """Say where the last run's report is."""
+    from backfill.status import last_report
+
+    path = last_report(mapping, flags(options))
+    show(str(path))
+    if opening:
+        click.launch(str(path))
+    return 0
+
+
+@click.command()
+def schema() -> int:
+    """Print the mapping's JSON Schema, for editors."""
+    import json
+
+    from backfill.mapping import json_schema
+
+    show(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0

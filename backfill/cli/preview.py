@@ -1,0 +1,30 @@
+"""`backfill preview`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backfill.cli.shared import MAPPING, show
+from backfill.errors import UsageError
+
+__all__ = ["preview"]
+
+
+@click.command()
+@MAPPING
+@click.option("-n", "count", default=3, show_default=True, type=click.IntRange(1), help="How many events.")
+@click.option("--row", type=click.IntRange(1), help="The events of this row (as file:row tells it).")
+@click.option("--curl", is_flag=True, help="As a curl command.")
+def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
+    """Show the first events as they would be sent."""
+    from backfill.preview import preview as previews
+
+    shown = 0
+    for text in previews(mapping, count, row=row, curl=curl):
+        show(text)
+        shown += 1
+    if not shown:
+        raise UsageError("no event to show", hint="`backfill check` tells what becomes of the rows")
+    return 0

@@ -1,0 +1,60 @@
+"""`backfill run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backfill.cli.shared import BASE_URL, FILES, MAPPING, NEW_IDS, SANDBOX, STATE, STORE, flags, observing, show, tell
+
+__all__ = ["run"]
+
+
+@click.command()
+@MAPPING
+@STORE
+@BASE_URL
+@click.option("--endpoint", type=click.Choice(["single", "bulk"]), help="One event a request, or up to 100.")
+@click.option("--rate", type=float, help="Requests per second, of the store's 100.")
+@click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at most.")
+@click.option("--limit", type=click.IntRange(1), help="Send the first N events and stop: a canary.")
+@SANDBOX
+@click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
+@click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
+@click.option("--reread", is_flag=True, help="Read files again that have not changed since they were delivered.")
+@STATE
+@FILES
+@NEW_IDS
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Check, ask, send, remember. Run it again after anything: it sends only what is missing.
+
+    \b
+    Exit status:
+      0  every event is delivered, now or before     65  an export can't be read
+      2  wrong usage                                  70  a bug of ours
+      3  done, and some rows or events were rejected  74  disk or ledger trouble
+     11  another run holds the ledger                 75  events are left: run again
+     77  the secret or store was refused              78  the mapping or settings are wrong
+    130, 143  interrupted: what was sent is recorded; run again
+    """
+    from backfill import run as runs
+    from backfill.report import describe
+    from backfill.report.text import result_text
+
+    with observing(as_json=as_json, quiet=quiet) as observer:
+        result = runs.run(mapping, flags(options), observer)
+    if as_json:
+        from backfill.progress import JsonLines
+
+        JsonLines().emit("summary", **result.summary, folder=str(result.folder))
+    else:
+        places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
+                  ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip
+        show(result_text(result.summary, *describe(result.status, result.summary), places))
+    if result.error is not None:
+        tell(result.error)
+    return result.status

@@ -1,0 +1,98 @@
+"""What commands share: options, who watches, and how results and errors are shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from backfill.errors import BackfillError
+
+if TYPE_CHECKING:
+    from backfill.progress import Plain
+    from backfill.settings import Flags
+
+__all__ = [
+    "BASE_URL",
+    "FILES",
+    "MAPPING",
+    "NEW_IDS",
+    "REHEARSED",
+    "SANDBOX",
+    "STATE",
+    "STORE",
+    "flags",
+    "observing",
+    "show",
+    "tell",
+]
+
+MAPPING = click.argument("mapping", type=click.Path(path_type=Path, dir_okay=False))
+STATE = click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of ledger and runs [BACKFILL_STATE].",
+)
+STORE = click.option("--store", help="The store's id [REDO_STORE_ID].")
+BASE_URL = click.option("--base-url", help="The API, or a sandbox [REDO_BASE_URL].")
+SANDBOX = click.option("--sandbox", is_flag=True, help="Start the sandbox inside the run and send there.")
+REHEARSED = click.option("--sandbox", is_flag=True, help="What `run --sandbox` did, instead of real runs.")
+NEW_IDS = click.option(
+    "--new-ids", is_flag=True, help="Events that a changed mapping gives other ids are wanted in the store once more."
+)
+FILES = click.option(
+    "--files", multiple=True, help="Read this instead of source.files: a mended rejected.csv. May be repeated."
+)
+
+
+def flags(options: dict[str, Any]) -> Flags:
+    from backfill.settings import Flags
+
+    return Flags(**options)
+
+
+def observing(*, as_json: bool, quiet: bool) -> Plain:
+    from backfill.progress import JsonLines, Plain, Terminal
+
+    if as_json:
+        return JsonLines()
+    if quiet or not sys.stderr.isatty():
+        return Plain(quiet=quiet)
+
+    class Asking(Terminal):
+        """A terminal can be asked."""
+
+        def confirm(self) -> bool:
+            if not sys.stdin.isatty():
+                return False
+            # Polars has system calls go on after a signal: Ctrl-C would wait for Enter.
+            signal.siginterrupt(signal.SIGINT, True)
+            signal.siginterrupt(signal.SIGTERM, True)
+            try:
+                click.echo("Send them? [y/N]: ", nl=False, err=True)
+                return sys.stdin.readline().strip().lower() in ("y", "yes")
+            except OSError:  # the terminal has gone
+                return False
+
+    return Asking()
+
+
+def show(text: str) -> None:
+    """A result on stdout. That nobody reads it changes nothing about how the command ends."""
+    with suppress(OSError):
+        click.echo(text)
+
+
+def tell(error: BackfillError) -> None:
+    """One red line (a line for each problem of a mapping), and what to do."""
+    from backfill.printable import printable
+
+    text = printable(error.message) + (f"\n{printable(error.hint)}" if error.hint else "")
+    # When nobody reads stderr, the exit status still tells.
+    with suppress(OSError, ValueError):
+        click.secho(text, fg="red" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else None, err=True)
