@@ -129,7 +129,7 @@ def test_a_preset_says_what_it_is(name: str) -> None:
     assert head["name"] == name
     assert text[head.end() :].startswith("source:\n  files: EXPORT\n")
     assert text.count("EXPORT") == 1
-    # Later presets are no part of earlier ones: each export is known by its own columns.
+    # No other recipe's export has all of them.
     headers = set(head["headers"].split(", "))
     assert len(headers) >= 4
     known = [other for other in PRESET_NAMES if headers <= set(columns(other))]
