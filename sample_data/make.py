@@ -573,11 +573,78 @@ def klaviyo_events() -> bytes:
     return b"".join(lines)
 
 
+# ------------------------------------------------------------------------- the cookbook's orders of a database
+
+
+def database_orders() -> pl.DataFrame:
+    """A table of orders as a warehouse gives it: money in cents, a null where something has not happened."""
+    oddities: dict[int, Json] = {
+        4: {"paid_at": None},
+        5: {"refunded_at": datetime.fromisoformat("2024-03-20 07:00"), "refund_cents": 1_500},
+        6: {"is_test": True},
+        8: {"refunded_at": datetime.fromisoformat("2024-04-02 16:45:30"), "refund_cents": 8_000},
+        9: {"customer": {"email": None, "phone": None, "first": "Counter", "last": "Sale", "country": "US"}},
+        11: {"currency": None},
+        # Paid by a voucher: nothing was paid, and no money came.
+        12: {"total_cents": 0},
+    }
+    people = (
+        ("Ada", "Byron", "ada"),
+        ("Chloë", "Şahin", "chloe.sahin"),
+        ("Grace", "Hopkins", "grace"),
+        ("Teo", "de la Cruz", "teo"),
+    )
+    rows = []
+    for number in range(1, 13):
+        first, last, mailbox = people[number % len(people)]
+        product = PRODUCTS[number % len(PRODUCTS)]
+        quantity = 1 + number % 3
+        placed = datetime.fromisoformat("2024-03-08 09:30") + timedelta(hours=17 * number, seconds=number)
+        row: Json = {
+            "order_id": 70_000 + number,
+            "is_test": False,
+            "customer": {
+                "email": f"{mailbox}@example.com",
+                "phone": f"21255501{number:02}" if number % 3 else None,
+                "first": first,
+                "last": last,
+                "country": "US",
+            },
+            "currency": "USD",
+            "total_cents": product.price * quantity,
+            "items": [{"sku": product.sku, "quantity": quantity, "cents": product.price}],
+            "placed_at": placed,
+            "paid_at": placed + timedelta(seconds=40),
+            "refunded_at": None,
+            "refund_cents": None,
+        }
+        rows.append(row | oddities.get(number, {}))
+    text = pl.String()
+    return pl.DataFrame(
+        rows,
+        schema={
+            "order_id": pl.Int64(),
+            "is_test": pl.Boolean(),
+            "customer": pl.Struct(dict.fromkeys(("email", "phone", "first", "last", "country"), text)),
+            "currency": text,
+            "total_cents": pl.Int64(),
+            "items": pl.List(pl.Struct({"sku": text, "quantity": pl.Int64(), "cents": pl.Int64()})),
+            "placed_at": pl.Datetime("us"),
+            "paid_at": pl.Datetime("us"),
+            "refunded_at": pl.Datetime("us"),
+            "refund_cents": pl.Int64(),
+        },
+    )
+
+
 def main(folder: Path) -> None:
-    """Write the three exports into the folder."""
+    """Write the exports into the folder."""
     (folder / "shopify_orders.csv").write_bytes(shopify_orders())
     loyalty().write_parquet(folder / "loyalty.parquet", compression="zstd", statistics=False)
     (folder / "klaviyo_events.ndjson").write_bytes(klaviyo_events())
+    (folder / "cookbook").mkdir(exist_ok=True)
+    orders = folder / "cookbook" / "database-orders.parquet"
+    database_orders().write_parquet(orders, compression="zstd", statistics=False)
 
 
 if __name__ == "__main__":
