@@ -30,6 +30,7 @@ from backfill.plan import Plan
 from backfill.recorder import Recorder
 from backfill.records import Events, Outcome, Request
 from backfill.send import Sender, Snapshot, Target
+from backfill.signals import kept
 from backfill.survey import events_of
 from backfill.tally import Survey
 from backfill.world import World
@@ -39,7 +40,6 @@ __all__ = ["Delivered", "Delivery", "Sending", "deliver"]
 # What is in flight when a signal comes has this long to be answered.
 DRAIN_SECONDS = 20.0
 PROGRESS_SECONDS = 0.2
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Workers beyond the sender's concurrency wait for the ledger while others send.
 WORKERS_PER_PLACE = 2
 # New containers between two looks for garbage. Python's own 700 are those of some 30 requests: 7 % of the event loop's
@@ -109,19 +109,16 @@ class Delivery:
 
 def deliver(delivery: Delivery) -> Delivered:
     """Send all that is to be sent; returns in any case with what was achieved, and with what stopped it."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     # What is there by now stays: to look through it for garbage again and again took a sixth of all time.
     gc.freeze()
     before = gc.get_threshold()
     gc.set_threshold(GARBAGE_EVERY, *before[1:])
     try:
-        return anyio.run(_Run(delivery).main, backend_options=_loop())
+        with kept():
+            return anyio.run(_Run(delivery).main, backend_options=_loop())
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
-        # The event loop puts the system's own in their place: the next signal would kill without a word.
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _loop() -> dict[str, object]:
@@ -250,15 +247,14 @@ class _Run:
         self.sender.stop()
 
     async def _signals(self) -> None:
-        with anyio.open_signal_receiver(*SIGNALS) as signals:
-            first = True
-            async for number in signals:
-                if first:
-                    first = False
-                    self._failed(_interrupted(number))
-                    self.work.deadline = anyio.current_time() + DRAIN_SECONDS
-                else:
-                    self.work.cancel()
+        first = True
+        async for number in self.delivery.world.stop.coming():
+            if first:
+                first = False
+                self._failed(_interrupted(number))
+                self.work.deadline = anyio.current_time() + DRAIN_SECONDS
+            else:
+                self.work.cancel()
 
     async def _progress(self) -> None:
         while True:

@@ -11,6 +11,7 @@ import httpx
 
 from backfill.disk import Disk
 from backfill.pace import Clock, SystemClock
+from backfill.signals import Stop
 from backfill.transport import make_transport
 
 __all__ = ["World"]
@@ -25,12 +26,14 @@ class World:
     """The machine's own; a test gives what goes wrong where it wants it to.
 
     `random` gives numbers from 0 to 1; `transport` makes what carries requests, with so many connections at most.
+    `stop` ends a run in a thread as Ctrl-C does one in the main thread.
     """
 
     clock: Clock = field(default_factory=SystemClock)
     random: Callable[[], float] = dice.random
     transport: Callable[[int], httpx.AsyncBaseTransport] = _wire
     disk: Disk = field(default_factory=Disk)
+    stop: Stop = field(default_factory=Stop)
 
     def now(self) -> datetime:
         """The time of day, in UTC."""

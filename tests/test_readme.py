@@ -24,6 +24,7 @@ from backfill.sandbox import Options, SandboxThread
 
 ROOT = Path(__file__).resolve().parent.parent
 PATH = ROOT / "README.md"
+MAPPING_PAGE = ROOT / "backfill/help/mapping.md"
 README = PATH.read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REFERENCE = re.compile(r"(<!-- reference -->\n)(.*?)(<!-- /reference -->)", re.DOTALL)
@@ -190,6 +191,19 @@ def test_the_reference_is_the_generated_one() -> None:
     assert found[2] == reference(), "run `python tests/test_readme.py`"
 
 
+def mapping_page(readme: str) -> str:
+    """`backfill help mapping`: README's chapter, without links into the repository and marks of this file."""
+    part = readme.partition("\n## The mapping\n")[2].partition("\n## ")[0]
+    part = re.sub(r"\[([^\]]+)\]\((?!https:)[^)]+\)", r"\1", part)
+    part = re.sub(r"<!-- /?reference -->\n\n?", "", part)
+    part = re.sub(r"^##(#+) ", r"\1 ", part, flags=re.MULTILINE)
+    return f"# The mapping file\n{part.rstrip()}\n"
+
+
+def test_the_page_on_the_mapping_is_this_chapter() -> None:
+    assert MAPPING_PAGE.read_text(encoding="utf-8") == mapping_page(README), "run `python tests/test_readme.py`"
+
+
 def reference() -> str:
     return f"\n{reference_markdown().strip()}\n\n"
 
@@ -267,7 +281,7 @@ def test_the_environment_variables_are_those_of_the_code() -> None:
 
 
 def rewrite() -> None:
-    """Write the reference and the outputs into README.md."""
+    """Write the reference and the outputs into README.md, and its chapter on the mapping into the help."""
     with tempfile.TemporaryDirectory() as root:
         results = iter(run_all(Path(root)))
 
@@ -284,6 +298,7 @@ def rewrite() -> None:
     text = BLOCK.sub(again, README)
     text = REFERENCE.sub(lambda match: match[1] + reference() + match[3], text)
     PATH.write_text(text, encoding="utf-8")
+    MAPPING_PAGE.write_text(mapping_page(text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Charts for pages that open offline: Observable Plot, which draws SVG, and d3, on which it stands.
 
-They come from npm as they are, with their licences beside them; `.ci/charts` fetches newer ones. A page puts them into a
-script of its own, and allows that script alone by its hash (`csp_source`).
+They come from npm as they are, with their licences beside them; `.ci/charts` fetches newer ones. A page puts them into
+a script of its own, and allows that script alone by its hash (`csp_source`).
 """
 
 from __future__ import annotations

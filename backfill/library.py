@@ -1,0 +1,322 @@
+"""The Python API: what the commands do, as methods.
+
+    from backfill import Backfill
+
+    orders = Backfill("orders.yaml")
+    print(orders.check())
+    result = orders.run(sandbox=True)
+    result.rejected()                      # the rows to mend, as a Polars frame
+
+It works in a script, in a thread, and in a notebook, where an event loop is running already. Settings that are not
+given are taken from the environment and the mapping, as the commands take them; the secret comes from `REDO_API_SECRET`
+or `REDO_API_SECRET_FILE`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import polars as pl
+
+from backfill import preview as previews
+from backfill import run as runs
+from backfill import status as known
+from backfill.errors import BackfillError, UsageError
+from backfill.ledger import Ledger
+from backfill.pipeline import Sending
+from backfill.read import unread_error
+from backfill.report import check_data, describe
+from backfill.report.text import check_text, result_text
+from backfill.settings import Flags, state_folder
+from backfill.tally import Survey
+from backfill.world import World
+
+__all__ = ["Backfill", "Check", "PastRun", "Progress", "Result"]
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is: rows while `checking` (`total` is then not known), events while `sending`.
+
+    `waiting` says why nothing is sent at the moment, if so.
+    """
+
+    stage: Literal["checking", "sending"]
+    done: int
+    total: int | None = None
+    waiting: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found. `print` shows what the command shows.
+
+    `status` is the command's exit status: 0, 3 (some rows or events are rejected), 65 (a file can't be read), 78
+    (delivered events would get other ids). `rows` and `events` count by outcome; `names` tells for each eventName how
+    many are ready, the oldest and the newest; `problems` has code, count, title, fix and examples with their place.
+    """
+
+    status: int
+    rows: Mapping[str, int]
+    events: Mapping[str, int]
+    names: Mapping[str, Mapping[str, Any]]
+    problems: Sequence[Mapping[str, Any]]
+    notices: Sequence[Mapping[str, Any]]
+    seconds: Mapping[str, float]
+    notes: Sequence[str]
+    text: str = field(repr=False)
+    error: BackfillError | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+    def raise_for_error(self) -> None:
+        """Raises what makes the mapping or a file unfit to be sent; rejected rows are no error."""
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended. `print` shows what the command shows.
+
+    `status` is the command's exit status, `error` what stopped the run, if anything did; `summary` is what summary.json
+    holds; `folder` is the run's: report.html and, where there is cause, rejected.csv, rejected.ndjson, changed.ndjson.
+    """
+
+    status: int
+    summary: Mapping[str, Any] = field(repr=False)
+    folder: Path
+    notes: Sequence[str]
+    error: BackfillError | None = None
+
+    def __str__(self) -> str:
+        return result_text(dict(self.summary), *describe(self.status, dict(self.summary)), [f"report: {self.report}"])
+
+    @property
+    def report(self) -> Path:
+        """Where report.html is."""
+        return self.folder / "report.html"
+
+    def raise_for_error(self) -> None:
+        """Raises what stopped the run; rejected rows are no error."""
+        if self.error is not None:
+            raise self.error
+
+    def rejected(self) -> pl.DataFrame:
+        """The rows of rejected.csv: the export's columns and problem, detail, file, row, all String; empty if none.
+
+        Write it back with `write_csv` when it is mended, and import that: `Backfill(mapping, files=[…]).run()`.
+        """
+        return _rejected(self.folder)
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run that the ledger knows. `exit_status` and `summary` are None of one that goes on or was killed."""
+
+    started: str
+    mapping: str
+    exit_status: int | None
+    summary: Mapping[str, Any] | None = field(repr=False)
+    folder: Path
+
+    def rejected(self) -> pl.DataFrame:
+        """As `Result.rejected`."""
+        return _rejected(self.folder)
+
+
+class Backfill:
+    """One mapping and its export.
+
+    `state`: the folder of ledger and runs, `.backfill` beside the mapping unless given. `files`: read these instead of
+    the mapping's own, such as a mended rejected.csv; relative to the working directory. `sandbox`: rehearse: everything
+    is about the sandbox inside the run, which has a ledger of its own.
+    """
+
+    def __init__(
+        self,
+        mapping: str | Path,
+        *,
+        state: str | Path | None = None,
+        files: Sequence[str | Path] = (),
+        sandbox: bool = False,
+    ) -> None:
+        self.mapping = Path(mapping)
+        self._flags: dict[str, Any] = {
+            "state": None if state is None else Path(state),
+            "files": tuple(str(file) for file in files),
+            "sandbox": sandbox,
+        }
+
+    def __repr__(self) -> str:
+        return f"Backfill({str(self.mapping)!r})"
+
+    def check(
+        self,
+        *,
+        store: str | None = None,
+        base_url: str | None = None,
+        new_ids: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Check:
+        """Read, map and validate everything; send nothing.
+
+        Raises MappingError (every problem at once), SettingsError and ExportError.
+        """
+        flags = Flags(**self._flags, store=store, base_url=base_url, new_ids=new_ids)
+        planned, found, settings = _apart(
+            lambda world: runs.check(self.mapping, flags, _Watcher(progress, world), world), World()
+        )
+        error: BackfillError | None = None if new_ids else found.moved
+        if error is None and found.unread:
+            error = unread_error(found.unread)
+        data = check_data(planned, found, settings)
+        return Check(
+            status=error.status if error else 3 if found.rejected else 0,
+            **{key: data[key] for key in ("rows", "events", "names", "problems", "notices", "seconds", "notes")},
+            text=check_text(planned, found, settings),
+            error=error,
+        )
+
+    def preview(self, count: int = 3, *, row: int | None = None) -> list[dict[str, Any]]:
+        """The first events as they would be sent; with `row` those of this row of the export (as file:row tells it)."""
+        return [json.loads(text) for text in previews.preview(self.mapping, count, row=row)]
+
+    def run(
+        self,
+        *,
+        yes: bool = False,
+        store: str | None = None,
+        base_url: str | None = None,
+        endpoint: Literal["single", "bulk"] | None = None,
+        rate: float | None = None,
+        concurrency: int | None = None,
+        limit: int | None = None,
+        retry_rejected: bool = False,
+        new_ids: bool = False,
+        reread: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Result:
+        """Check, send what is missing, remember, report. Call it again after anything.
+
+        These events may start live flows: `yes`, or `flows: acknowledged` in the mapping, says that this is wanted.
+        `rate` is in requests a second, `limit` in events (a canary).
+
+        Raises BackfillError for what stops it before it begins (mapping, settings, the ledger's lock, the export); of a
+        run that has begun the Result tells. Ctrl-C ends the run as it does the command, with a report, and then raises
+        KeyboardInterrupt.
+        """
+        flags = Flags(
+            **self._flags,
+            yes=yes,
+            store=store,
+            base_url=base_url,
+            endpoint=endpoint,
+            rate=rate,
+            concurrency=concurrency,
+            limit=limit,
+            retry_rejected=retry_rejected,
+            new_ids=new_ids,
+            reread=reread,
+        )
+        world = World()
+        watcher = _Watcher(progress, world)
+        ended = _apart(lambda world: runs.run(self.mapping, flags, watcher, world), world)
+        if ended.status == _INTERRUPTED:
+            raise KeyboardInterrupt(f"{ended.summary['stopped_by']}; report: {ended.folder / 'report.html'}")
+        return Result(ended.status, ended.summary, ended.folder, tuple(watcher.notes), ended.error)
+
+    def status(self) -> dict[str, Any]:
+        """What the ledger knows, as `backfill status --json` shows it: stores, their events by name, the last runs."""
+        told: dict[str, Any] = json.loads(known.status(self.mapping, Flags(**self._flags), as_json=True))
+        return told
+
+    def runs(self, limit: int = 20) -> list[PastRun]:
+        """The last runs of this mapping, newest first."""
+        folder = state_folder(self.mapping, Flags(**self._flags))
+        with Ledger.read(folder) as ledger:
+            records = [one for one in ledger.runs(-1) if Path(one.info.mapping).name == self.mapping.name]
+        return [
+            PastRun(
+                started=one.started.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                mapping=one.info.mapping,
+                exit_status=one.exit_status,
+                summary=one.summary,
+                folder=folder / "runs" / one.info.folder,
+            )
+            for one in records[:limit]
+        ]
+
+    def report(self) -> Path:
+        """Where the last run's report.html is. Raises UsageError when there is none."""
+        return known.last_report(self.mapping, Flags(**self._flags))
+
+
+_INTERRUPTED = 130
+
+
+class _Watcher(runs.Observer):
+    """Passes on how far it is, gathers notes, and stops a check in a thread."""
+
+    def __init__(self, progress: Callable[[Progress], None] | None, world: World) -> None:
+        self._progress = progress or (lambda _: None)
+        self._stop = world.stop
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def checking(self, found: Survey) -> None:
+        if self._stop.asked:
+            raise KeyboardInterrupt
+        self._progress(Progress("checking", found.rows.read))
+
+    def sending(self, state: Sending) -> None:
+        done = state.accepted + state.refused
+        self._progress(Progress("sending", done, state.total, state.snapshot.reason))
+
+
+def _apart(work: Callable[[World], Found], world: World) -> Found:
+    """`work`, in a thread of its own where this one has an event loop that runs: there can't be two in one.
+
+    Ctrl-C, which comes to this thread, asks the other to stop, and is raised when it has.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work(world)
+    found: list[Found] = []
+    failed: list[BaseException] = []
+
+    def within() -> None:
+        try:
+            found.append(work(world))
+        except BaseException as error:  # noqa: BLE001 (it is raised where the caller is)
+            failed.append(error)
+
+    thread = threading.Thread(target=within, name="backfill")
+    with world.stop.by_ctrl_c():
+        thread.start()
+        thread.join()
+    if failed:
+        raise failed[0]
+    return found[0]
+
+
+def _rejected(folder: Path) -> pl.DataFrame:
+    path = folder / "rejected.csv"
+    if not folder.is_dir():
+        raise UsageError(f"there is no run's folder {folder}", hint="`runs()` lists those that are known")
+    with suppress(FileNotFoundError):
+        return pl.read_csv(path, infer_schema=False)
+    return pl.DataFrame(schema=dict.fromkeys(("problem", "detail", "file", "row"), pl.String))
