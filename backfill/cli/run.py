@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from backfill.cli.grouped import Grouped
 from backfill.cli.shared import BASE_URL, FILES, MAPPING, NEW_IDS, SANDBOX, STATE, STORE, flags, observing, show, tell
 
 __all__ = ["run"]
 
 
-@click.command()
+@click.command(cls=Grouped)
 @MAPPING
 @STORE
 @BASE_URL
@@ -31,6 +32,11 @@ __all__ = ["run"]
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """Check, ask, send, remember. Run it again after anything: it sends only what is missing.
+
+    \b
+    backfill run orders.yaml --sandbox         rehearse: send to a local stand-in
+    backfill run orders.yaml --limit 10        send ten, look at the store, then run
+    backfill run orders.yaml --endpoint bulk   send up to 100 events a request
 
     \b
     Exit status:
@@ -54,7 +60,7 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
                   ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip
-        show(result_text(result.summary, *describe(result.status, result.summary), places))
+        show(result_text(result.summary, *describe(result.status, result.summary), places), words=True)
     if result.error is not None:
         tell(result.error)
     return result.status

@@ -71,12 +71,35 @@ class WebCopy:
         return self._path
 
 
+class Reached:
+    """How far the one who reads a file has come, for who watches from another thread."""
+
+    def __init__(self) -> None:
+        self._stream: weakref.ref[Any] | None = None
+
+    def opened(self, stream: object) -> None:
+        """The file is read through this, as it is stored."""
+        try:
+            self._stream = weakref.ref(stream)
+        except TypeError:  # pyarrow's
+            self._stream = None
+
+    def bytes(self) -> int:
+        """Bytes of the file as it is stored; 0 where that is not known."""
+        stream = self._stream() if self._stream else None
+        try:
+            return int(stream.tell()) if stream is not None else 0
+        except (OSError, ValueError):  # closed meanwhile
+            return 0
+
+
 @dataclass(frozen=True, slots=True)
 class ExportFile:
     """One file of the export.
 
     `uri` opens it (an absolute path or a URL), `name` is how messages call it, `hive` are the columns
-    that the folders found for it name (`year=2024/`). `copy` is what a web server gave for it.
+    that the folders found for it name (`year=2024/`). `copy` is what a web server gave for it. `reached` tells how far
+    it is read.
     """
 
     position: int
@@ -85,6 +108,7 @@ class ExportFile:
     format: Format
     hive: tuple[tuple[str, str | None], ...] = ()
     copy: WebCopy | None = field(default=None, compare=False)
+    reached: Reached = field(default_factory=Reached, compare=False, repr=False)
 
     @property
     def remote(self) -> bool:
@@ -156,6 +180,7 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     """
     try:
         raw = _open(file)
+        file.reached.opened(raw)
     except (OSError, ValueError) as error:  # ValueError: pyarrow on a URL that it can't take
         reason = getattr(error, "strerror", None) or error
         raise ExportError(f"{file.name}: can't be opened: {reason}", hint=SEE_TO) from error
