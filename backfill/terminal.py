@@ -86,9 +86,9 @@ _PAINT = tuple(
         (r"^(Suspicious:)$", f"{BOLD};{YELLOW}"),
         (r"^  (\d[\d,]*) x ", BOLD),
         (r"^(rows|events|next|report|To [^\n]+):(?= |$)", BOLD),
-        (r"^(\d[\d,]* events?)(?::| in )", BOLD),
         (r"^\d[\d,]* events?: (\d[\d,]* ready)", f"{BOLD};{GREEN}"),
-        (r"^\d[\d,]* events?: [^\n]*?((?!0 )\b[1-9][\d,]* invalid)", f"{BOLD};{RED}"),
+        (r"^\d[\d,]* events?: [^\n]*?(\b[1-9][\d,]* invalid)", f"{BOLD};{RED}"),
+        (r"^(\d[\d,]* events?)(?::| in )", BOLD),
         (r"^(These events may start live flows[^\n]*)$", YELLOW),
     )
 )

@@ -51,6 +51,8 @@ for command in (check, preview, run, status, report, schema, sandbox, completion
 
 def main() -> None:
     """The entry point: one place turns an error into a line and an exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as __main__ sets it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_streams()
     # A core would hold the secret, and customers: none is dumped, whatever the shell allows.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -102,7 +104,7 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return _failed(InterruptedRun("interrupted", signal=signal.SIGINT, hint="run the same command again"), debug)
+        return _failed(InterruptedRun("interrupted: run the same command again", signal=signal.SIGINT), debug)
     except BackfillError as error:
         return _failed(error, debug)
     except SystemExit:

@@ -47,8 +47,8 @@ def completion(shell: str) -> int:
     It completes commands, options, and the files that they take.
 
     \b
-    source <(backfill completion bash)     for this shell; the script says how to keep it
-    backfill completion fish | source      the same for fish
+    source <(backfill completion bash)    for this shell; it says how to keep it
+    backfill completion fish | source     the same for fish
     """
     from click.shell_completion import get_completion_class
 

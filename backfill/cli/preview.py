@@ -21,8 +21,8 @@ def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
     """Show the first events as they would be sent.
 
     \b
-    backfill preview orders.yaml -n 1            the first event, as JSON
-    backfill preview orders.yaml --row 17 --curl what row 17 becomes, as curl commands
+    backfill preview orders.yaml -n 1              the first event, as JSON
+    backfill preview orders.yaml --row 17 --curl   row 17's, as curl commands
     """
     from backfill.preview import preview as previews
 

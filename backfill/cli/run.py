@@ -35,16 +35,16 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
 
     \b
     backfill run orders.yaml --sandbox         rehearse: send to a local stand-in
-    backfill run orders.yaml --limit 10        send ten, look at the store, then run
+    backfill run orders.yaml --limit 10        send ten; look at the store
     backfill run orders.yaml --endpoint bulk   send up to 100 events a request
 
     \b
     Exit status:
-      0  every event is delivered, now or before     65  an export can't be read
-      2  wrong usage                                  70  a bug of ours
-      3  done, and some rows or events were rejected  74  disk or ledger trouble
-     11  another run holds the ledger                 75  events are left: run again
-     77  the secret or store was refused              78  the mapping or settings are wrong
+      0  every event is delivered, now or before  65  an export can't be read
+      2  wrong usage                              70  a bug of ours
+      3  done, and some rows or events rejected   74  disk or ledger trouble
+     11  another run holds the ledger             75  events are left: run again
+     77  the secret or store was refused          78  wrong mapping or settings
     130, 143  interrupted: what was sent is recorded; run again
     """
     from backfill import run as runs

@@ -26,7 +26,7 @@ def sandbox(*, host: str, port: int, database: Path | None, faults: str, rate: f
     The page shows what arrived.
 
     \b
-    backfill sandbox                               then: run --base-url, as it says
+    backfill sandbox                               then: run --base-url …
     backfill sandbox --database arrived.db         keep what arrives
     backfill sandbox --faults 503=1%,latency=80    see how a run bears it
     """

@@ -106,7 +106,8 @@ def show(text: str, *, words: bool = False) -> None:
 
         text = for_terminal(text, sys.stdout)
     with suppress(OSError):
-        click.echo(text)
+        # To what takes ASCII only, click writes UTF-8: right for a pipe, and rubbish on a terminal.
+        click.echo(text, file=sys.stdout if sys.stdout.isatty() else None)
 
 
 def tell(error: BackfillError) -> None:

@@ -84,7 +84,7 @@ class Export:
         if not self._at:
             return 0, whole
         opened = self._opened.get(self._at[0])
-        within = min(opened.file.reached.bytes(), opened.fingerprint.size) if opened else 0
+        within = opened.file.reached.bytes(opened.fingerprint.size) if opened else 0
         return self._sizes.get(self._at[0], 0) + within, whole
 
     def chunks(self, skip: Collection[int] = ()) -> Iterator[Chunk]:
@@ -131,6 +131,7 @@ class Export:
                 continue
             unread = self.unread.get(position)
             if unread is None:
+                self._opened[position].file.reached.begun()
                 self._at[:] = [position]
                 try:
                     for piece in self._pieces(self._opened[position], start):

@@ -77,6 +77,10 @@ class Reached:
     def __init__(self) -> None:
         self._stream: weakref.ref[Any] | None = None
 
+    def begun(self) -> None:
+        """It is read anew; it was opened before, for a look at its columns."""
+        self._stream = None
+
     def opened(self, stream: object) -> None:
         """The file is read through this, as it is stored."""
         try:
@@ -84,13 +88,15 @@ class Reached:
         except TypeError:  # pyarrow's
             self._stream = None
 
-    def bytes(self) -> int:
-        """Bytes of the file as it is stored; 0 where that is not known."""
-        stream = self._stream() if self._stream else None
-        try:
-            return int(stream.tell()) if stream is not None else 0
-        except (OSError, ValueError):  # closed meanwhile
+    def bytes(self, size: int) -> int:
+        """Bytes of the `size` that are stored; 0 where that is not known."""
+        if self._stream is None:
             return 0
+        stream = self._stream()
+        try:
+            return min(size, stream.tell()) if stream is not None else size
+        except (OSError, ValueError):  # it is closed: all was read
+            return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,10 +301,17 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
             raise ExportError(f"{entry}: no file matches this pattern", hint=f"it is looked for in {full.parent}")
     else:
         siblings = [found.name for found in full.parent.iterdir()] if full.parent.is_dir() else []
-        close = difflib.get_close_matches(full.name, siblings, n=1)
-        hint = f'did you mean "{close[0]}"?' if close else f"paths are relative to the mapping's folder, {base}"
+        close = _near(full.name, siblings)
+        hint = f'did you mean "{close}"?' if close else f"paths are relative to the mapping's folder, {base}"
         raise ExportError(f"{entry}: no such file", hint=hint)
     return [(_absolute(name), _shown(name, base)) for name in names]
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    """The name that was probably meant, whatever its case; empty when none is near."""
+    folded = {one.casefold(): one for one in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return folded[close[0]] if close else ""
 
 
 def _expand_remote(entry: str) -> list[tuple[str, str]]:
