@@ -104,7 +104,7 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return _failed(InterruptedRun("interrupted: run the same command again", signal=signal.SIGINT), debug)
+        return _failed(InterruptedRun("interrupted", signal=signal.SIGINT, hint="run the same command again"), debug)
     except BackfillError as error:
         return _failed(error, debug)
     except SystemExit:

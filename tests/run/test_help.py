@@ -47,10 +47,11 @@ def test_examples_are_commands_that_there_are(command):
     """Parsed as they would be when they are called, so that every word and flag of them is one."""
     found = list(examples(help_of(command)))
     assert found, f"{command} --help has no example"
+    parent = click.Context(backfill, info_name="backfill", **backfill.context_settings)
     for words in found:
         assert not command or words[0] == command, words
         parsed = backfill.commands[words[0]]
-        with parsed.make_context(words[0], words[1:], parent=click.Context(backfill, info_name="backfill")):
+        with parsed.make_context(words[0], words[1:], parent=parent):
             pass
 
 
