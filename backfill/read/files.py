@@ -74,6 +74,8 @@ class WebCopy:
 class Reached:
     """How far the one who reads a file has come, for who watches from another thread."""
 
+    __slots__ = ("_stream",)
+
     def __init__(self) -> None:
         self._stream: weakref.ref[Any] | None = None
 
