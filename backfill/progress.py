@@ -9,21 +9,21 @@ import json
 import shlex
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, Any, Self
 
+from backfill.eta import Estimate
+from backfill.live import Lines, Now
 from backfill.pipeline import Sending
 from backfill.plan import Plan
-from backfill.printable import printable
-from backfill.report.text import duration, ready_text
+from backfill.printable import plural, printable
+from backfill.report.text import ready_text
 from backfill.run import Observer
 from backfill.settings import Settings
 from backfill.tally import Survey
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from backfill.terminal import for_terminal
 
 __all__ = ["JsonLines", "Plain", "Terminal"]
 
@@ -38,6 +38,7 @@ class Plain(Observer):
         self._quiet = quiet
         self._every = every
         self._next = time.monotonic() + every
+        self._estimate: Estimate | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -51,9 +52,9 @@ class Plain(Observer):
         """Nothing more is shown."""
 
     def say(self, text: str) -> None:
-        """A line on stderr. A stderr that is closed or full stops no run."""
+        """Lines on stderr. A stderr that is closed or full stops no run."""
         try:
-            print(printable(text), file=self._stream, flush=True)
+            print(for_terminal(printable(text), self._stream), file=self._stream, flush=True)
         except (OSError, ValueError):
             pass
 
@@ -70,12 +71,28 @@ class Plain(Observer):
             self.say(f"checking: {found.rows.read:,} rows read")
 
     def ready(self, found: Survey, settings: Settings, total: int) -> None:
+        self._expect(settings, total)
         if not self._quiet:
             self.say(ready_text(found, settings, total))
 
     def sending(self, state: Sending) -> None:
+        estimate = self._seen(state)
         if self._due():
-            self.say("sending: " + _words(state))
+            words = ", ".join(filter(None, (_fullest(state, estimate), *_troubles(state))))
+            self.say(f"sending: {words}" + (f"; {state.snapshot.reason}" if state.snapshot.reason else ""))
+
+    def _expect(self, settings: Settings, total: int) -> None:
+        """Until there is something to be seen, it is thought to go as fast as the settings say."""
+        self._estimate = Estimate(total, settings.rate * total / settings.requests(total)) if total else None
+
+    def _seen(self, state: Sending) -> Estimate:
+        """The estimate, which sees every state, shown or not."""
+        estimate = self._estimate = self._estimate or Estimate(state.total)
+        snapshot = state.snapshot
+        # When an outage ends, nobody knows.
+        pause = 0.0 if snapshot.outage else snapshot.pause
+        estimate.see(state.seconds, state.total - state.pending, pause=pause, waiting=bool(snapshot.reason))
+        return estimate
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -120,9 +137,11 @@ class JsonLines(Plain):
         )
 
     def ready(self, found: Survey, settings: Settings, total: int) -> None:
+        self._expect(settings, total)
         self.emit("ready", events=total, requests=settings.requests(total), rate=settings.rate)
 
     def sending(self, state: Sending) -> None:
+        left = self._seen(state).left()
         if self._due():
             self.emit(
                 "sending",
@@ -133,83 +152,89 @@ class JsonLines(Plain):
                 requests=state.snapshot.requests,
                 retries=state.snapshot.retries,
                 rate_limited=state.snapshot.rate_limited,
-                eta_seconds=_eta(state),
+                eta_seconds=None if left is None else round(left),
                 waiting=state.snapshot.reason or None,
             )
 
 
 class Terminal(Plain):
-    """A progress bar with events, rate, ETA, retries, and what is waited for."""
+    """Lines at the foot of the terminal: how much is done and left, how fast it goes, and what is waited for.
 
-    def __init__(self) -> None:
+    `clock` gives seconds that only go forward.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-
-    def _progress(self, *, total: int | None, words: str, completed: int | None = None) -> None:
-        # A terminal that goes away stops no run.
-        with suppress(OSError):
-            self._show(total=total, words=words, completed=completed)
-
-    def _show(self, *, total: int | None, words: str, completed: int | None) -> None:
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-            self._bar = Progress(
-                SpinnerColumn(),
-                BarColumn(bar_width=20),
-                TextColumn("{task.description}", markup=False),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task(words, total=total)
-            self._bar.start()
-        assert self._task is not None
-        self._bar.update(self._task, description=words, total=total, completed=completed)
+        self._lines = Lines()
+        self._clock = clock
+        self._began = 0.0
+        self._reading: Estimate | None = None
 
     def say(self, text: str) -> None:
         self.close()
         super().say(text)
 
     def checking(self, found: Survey) -> None:
+        rows = f"{found.rows.read:,} rows"
         rejected = found.rows.unreadable + found.invalid
-        self._progress(total=None, words=f"checking: {found.rows.read:,} rows, {rejected:,} rejected")
+        words = [rows, f"{rejected:,} rejected"] if rejected else [rows]
+        done, whole = found.reached
+        if not 0 < done < whole:
+            # How much there is is not known; or all is read, and how long the rest of the work takes is not.
+            self._lines.show(Now([f"checking: {', '.join(words)}", rows]))
+            return
+        now = self._clock()
+        if self._reading is None:
+            self._began, self._reading = now, Estimate(whole)
+        self._reading.see(now - self._began, done)
+        share, left = _percent(done, whole), _left(self._reading.words())
+        fewer = (["checking: " + share, *words, *left], [share, *words, *left], [share, rows, *left], [share, *left])
+        self._lines.show(Now([", ".join(one) for one in fewer], done / whole))
 
     def checked(self, planned: Plan, found: Survey, settings: Settings | None) -> None:
         self.close()
 
     def sending(self, state: Sending) -> None:
-        self._progress(total=state.total, words=_words(state), completed=state.accepted + state.refused)
+        estimate = self._seen(state)
+        done = state.total - state.pending
+        share, left = _percent(done, state.total), _left(estimate.words())
+        fewer = (
+            [share, _fullest(state, estimate)],
+            [share, f"{done:,} of {state.total:,} events", *left],
+            [share, f"{done:,} of {state.total:,}", *left],
+            [share, *left],
+        )
+        below = ", ".join(filter(None, (state.snapshot.reason, *_troubles(state))))
+        self._lines.show(Now([", ".join(one) for one in fewer], done / state.total if state.total else None, below))
 
     def close(self) -> None:
-        bar, self._bar = self._bar, None
-        if bar is not None:
-            with suppress(OSError):
-                bar.stop()
+        self._lines.close()
 
 
-def _words(state: Sending) -> str:
-    """`12,300 of 69,659 events, 95/s, 2 min left, 3 refused, 1 retry; waiting …`"""
-    done = state.accepted + state.refused
-    words = [f"{done:,} of {state.total:,} events"]
-    if state.seconds > 1:
-        words.append(f"{done / state.seconds:,.0f}/s")
-    eta = _eta(state)
-    if eta is not None:
-        words.append(f"{duration(eta)} left")
-    if state.refused:
-        words.append(f"{state.refused:,} refused")
-    if state.snapshot.retries:
-        words.append(f"{state.snapshot.retries:,} retries")
-    if state.snapshot.rate_limited:
-        words.append(f"slowed down by {state.snapshot.rate_limited:,} answers of 429")
-    line = ", ".join(words)
-    return f"{line}; {state.snapshot.reason}" if state.snapshot.reason else line
+def _fullest(state: Sending, estimate: Estimate) -> str:
+    """`12,300 of 69,659 events, 95/s, 12 min left`."""
+    words = [f"{state.total - state.pending:,} of {state.total:,} events"]
+    if estimate.rate >= 1 and not state.snapshot.reason:
+        words.append(f"{estimate.rate:,.0f}/s")
+    after = " once it answers" if state.snapshot.outage else ""
+    return ", ".join(words + [one + after for one in _left(estimate.words())])
 
 
-def _eta(state: Sending) -> float | None:
-    done = state.accepted + state.refused
-    if not done or state.seconds < 1:
-        return None
-    return round(state.pending * state.seconds / done, 1)
+def _left(words: str) -> list[str]:
+    return [f"{words} left"] if words else []
+
+
+def _percent(done: float, whole: float) -> str:
+    """Rounded down: 100 % is the end."""
+    return f"{int(100 * done / whole) if whole else 100} %"
+
+
+def _troubles(state: Sending) -> list[str]:
+    """`3 refused`, `1 retry`: what may want a look, when it is over."""
+    snapshot = state.snapshot
+    words = [f"{state.refused:,} refused"] if state.refused else []
+    if snapshot.retries:
+        words.append("1 retry" if snapshot.retries == 1 else f"{snapshot.retries:,} retries")
+    if snapshot.rate_limited:
+        words.append(f"slowed down by {plural(snapshot.rate_limited, 'answer')} of 429")
+    return words

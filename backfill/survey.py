@@ -95,6 +95,7 @@ def survey(
             if invalid or chunk.unreadable:
                 reject(one.shaped.rows if isinstance(one, _Checked) else chunk.frame, [*chunk.unreadable, *invalid])
         if watch:
+            found.reached = export.reached()
             watch(found)
     if found.index.is_open():
         _look_again(found, planned, scratch, twins)

@@ -68,6 +68,7 @@ class Survey:
     changed ones, by their number in it: uniqueId, file, row, eventName. `rejected_in` are the files (by position) in
     which anything is rejected. `moved` says that delivered events would get other ids. `passed` counts, by name and
     state, the events of files that were passed over because they have not changed since these were delivered.
+    `reached`: bytes of the files that are read so far, and all of them.
     """
 
     rows: Tally = field(default_factory=Tally)
@@ -82,6 +83,7 @@ class Survey:
     rejected_in: set[int] = field(default_factory=set)
     passed: dict[str, Counter[State]] = field(default_factory=dict)
     moved: MappingError | None = None
+    reached: tuple[int, int] = (0, 0)
 
     def events(self) -> dict[str, int]:
         """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +

@@ -17,6 +17,8 @@ import click
 
 from backfill import __version__
 from backfill.cli.check import check
+from backfill.cli.completion import completion
+from backfill.cli.grouped import Backfill
 from backfill.cli.help import help_
 from backfill.cli.look import report, schema, status
 from backfill.cli.preview import preview
@@ -24,11 +26,12 @@ from backfill.cli.run import run
 from backfill.cli.sandbox import sandbox
 from backfill.cli.shared import tell
 from backfill.errors import BackfillError, BugError, InterruptedRun
+from backfill.terminal import fit_streams
 
 __all__ = ["backfill", "guarded", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Backfill, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="backfill")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -36,23 +39,27 @@ def backfill(context: click.Context, *, debug: bool) -> None:
     """Bring a store's history into Redo, once and only once.
 
     \b
-    backfill check orders.yaml            read, map and validate everything; send nothing
+    backfill check orders.yaml            read and check everything; send nothing
     backfill run orders.yaml --sandbox    rehearse: send to a local stand-in
     backfill run orders.yaml              send; run it again after anything
     """
     context.ensure_object(dict)["debug"] = debug
 
 
-for command in (check, preview, run, status, report, schema, sandbox, help_):
+for command in (check, preview, run, status, report, schema, sandbox, completion, help_):
     backfill.add_command(command)
 
 
 def main() -> None:
     """The entry point: one place turns an error into a line and an exit status."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as __main__ sets it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_streams()
     # A core would hold the secret, and customers: none is dumped, whatever the shell allows.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    status = guarded(lambda: backfill.main(standalone_mode=False), debug="--debug" in sys.argv[1:])
+    status = guarded(
+        lambda: backfill.main(prog_name="backfill", standalone_mode=False), debug="--debug" in sys.argv[1:]
+    )
     _flush_streams()
     sys.exit(status)
 
@@ -67,6 +74,7 @@ def _open_streams() -> None:
     nowhere = Path(os.devnull)
     sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
     sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+    fit_streams(sys.stdout, sys.stderr)
 
 
 def _flush_streams() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from backfill.cli.grouped import Grouped
 from backfill.cli.shared import BASE_URL, FILES, MAPPING, NEW_IDS, REHEARSED, STATE, STORE, flags, observing, show
 
 __all__ = ["check"]
 
 
-@click.command()
+@click.command(cls=Grouped)
 @MAPPING
 @STORE
 @BASE_URL
@@ -28,6 +29,10 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     Tells what is ready, what is rejected and why, what is suspicious, and how long sending would take.
     Exit status 0: all is ready. 3: some rows or events are rejected. 65: a file can't be read.
     78: the mapping is wrong, or would give delivered events other ids.
+
+    \b
+    backfill check orders.yaml
+    backfill check orders.yaml --files .backfill/runs/RUN/rejected.csv
     """
     from backfill import run as runs
     from backfill.progress import JsonLines
@@ -38,7 +43,7 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     with observing(as_json=as_json, quiet=quiet) as observer:
         planned, found, settings = runs.check(mapping, flags(options), observer)
         if not as_json:
-            show(check_text(planned, found, settings))
+            show(check_text(planned, found, settings), words=True)
         elif isinstance(observer, JsonLines):
             observer.emit("check", **check_data(planned, found, settings))
     if found.moved and not options["new_ids"]:

@@ -7,18 +7,23 @@ from typing import Any
 
 import click
 
-from backfill.cli.shared import REHEARSED, STATE, flags, show
+from backfill.cli.shared import ANY_MAPPING, REHEARSED, STATE, flags, show
 
 __all__ = ["report", "schema", "status"]
 
 
 @click.command()
-@click.argument("mapping", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@ANY_MAPPING
 @STATE
 @REHEARSED
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
-    """Show what the ledger knows; may be asked while a run goes on."""
+    """Show what the ledger knows; may be asked while a run goes on.
+
+    \b
+    backfill status orders.yaml            events by name, and the last runs
+    backfill status orders.yaml --json     the same for programs
+    """
     from backfill.status import status as told
 
     show(told(mapping, flags(options), as_json=as_json))
@@ -26,12 +31,17 @@ def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
 
 
 @click.command()
-@click.argument("mapping", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@ANY_MAPPING
 @STATE
 @REHEARSED
 @click.option("--open", "opening", is_flag=True, help="Open it in the browser.")
 def report(mapping: Path | None, *, opening: bool, **options: Any) -> int:
-    """Say where the last run's report is."""
+    """Say where the last run's report is.
+
+    \b
+    backfill report orders.yaml --open             look at it in the browser
+    backfill report orders.yaml --sandbox --open   the rehearsal's
+    """
     from backfill.status import last_report
 
     path = last_report(mapping, flags(options))
@@ -43,7 +53,11 @@ def report(mapping: Path | None, *, opening: bool, **options: Any) -> int:
 
 @click.command()
 def schema() -> int:
-    """Print the mapping's JSON Schema, for editors."""
+    """Print the mapping's JSON Schema, for editors.
+
+    \b
+    backfill schema > mapping.schema.json
+    """
     import json
 
     from backfill.mapping import json_schema

@@ -18,7 +18,12 @@ __all__ = ["preview"]
 @click.option("--row", type=click.IntRange(1), help="The events of this row (as file:row tells it).")
 @click.option("--curl", is_flag=True, help="As a curl command.")
 def preview(mapping: Path, *, count: int, row: int | None, curl: bool) -> int:
-    """Show the first events as they would be sent."""
+    """Show the first events as they would be sent.
+
+    \b
+    backfill preview orders.yaml -n 1              the first event, as JSON
+    backfill preview orders.yaml --row 17 --curl   row 17's, as curl commands
+    """
     from backfill.preview import preview as previews
 
     shown = 0

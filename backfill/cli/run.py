@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from backfill.cli.grouped import Grouped
 from backfill.cli.shared import BASE_URL, FILES, MAPPING, NEW_IDS, SANDBOX, STATE, STORE, flags, observing, show, tell
 
 __all__ = ["run"]
 
 
-@click.command()
+@click.command(cls=Grouped)
 @MAPPING
 @STORE
 @BASE_URL
@@ -33,12 +34,17 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """Check, ask, send, remember. Run it again after anything: it sends only what is missing.
 
     \b
+    backfill run orders.yaml --sandbox         rehearse: send to a local stand-in
+    backfill run orders.yaml --limit 10        send ten; look at the store
+    backfill run orders.yaml --endpoint bulk   send up to 100 events a request
+
+    \b
     Exit status:
-      0  every event is delivered, now or before     65  an export can't be read
-      2  wrong usage                                  70  a bug of ours
-      3  done, and some rows or events were rejected  74  disk or ledger trouble
-     11  another run holds the ledger                 75  events are left: run again
-     77  the secret or store was refused              78  the mapping or settings are wrong
+      0  every event is delivered, now or before  65  an export can't be read
+      2  wrong usage                              70  a bug of ours
+      3  done, and some rows or events rejected   74  disk or ledger trouble
+     11  another run holds the ledger             75  events are left: run again
+     77  the secret or store was refused          78  wrong mapping or settings
     130, 143  interrupted: what was sent is recorded; run again
     """
     from backfill import run as runs
@@ -54,7 +60,7 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
                   ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip
-        show(result_text(result.summary, *describe(result.status, result.summary), places))
+        show(result_text(result.summary, *describe(result.status, result.summary), places), words=True)
     if result.error is not None:
         tell(result.error)
     return result.status

@@ -21,7 +21,15 @@ __all__ = ["sandbox"]
 @click.option("--rate", default=100.0, show_default=True, help="Requests per second a store; 0: no limit.")
 @click.option("--bulk-body", is_flag=True, help="Answer bulk requests with the older per-event body.")
 def sandbox(*, host: str, port: int, database: Path | None, faults: str, rate: float, bulk_body: bool) -> int:
-    """Run a local stand-in for the API, with a page to look at what arrived."""
+    """Run a local stand-in for the API, with a page.
+
+    The page shows what arrived.
+
+    \b
+    backfill sandbox                               then: run --base-url …
+    backfill sandbox --database arrived.db         keep what arrives
+    backfill sandbox --faults 503=1%,latency=80    see how a run bears it
+    """
     import anyio
 
     from backfill.sandbox import Faults, FaultsError, ListenError, Options, StoreError, serve

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from backfill.cli.completion import EXPORTS, MAPPINGS, ending_with
 from backfill.errors import BackfillError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from backfill.settings import Flags
 
 __all__ = [
+    "ANY_MAPPING",
     "BASE_URL",
     "FILES",
     "MAPPING",
@@ -32,7 +33,13 @@ __all__ = [
     "tell",
 ]
 
-MAPPING = click.argument("mapping", type=click.Path(path_type=Path, dir_okay=False))
+MAPPING = click.argument(
+    "mapping", type=click.Path(path_type=Path, dir_okay=False), shell_complete=ending_with(*MAPPINGS)
+)
+# For the commands that look at the folder when no mapping is named.
+ANY_MAPPING = click.argument(
+    "mapping", required=False, type=click.Path(path_type=Path, dir_okay=False), shell_complete=ending_with(*MAPPINGS)
+)
 STATE = click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
@@ -46,7 +53,10 @@ NEW_IDS = click.option(
     "--new-ids", is_flag=True, help="Events that a changed mapping gives other ids are wanted in the store once more."
 )
 FILES = click.option(
-    "--files", multiple=True, help="Read this instead of source.files: a mended rejected.csv. May be repeated."
+    "--files",
+    multiple=True,
+    help="Read this instead of source.files: a mended rejected.csv. May be repeated.",
+    shell_complete=ending_with(*EXPORTS),
 )
 
 
@@ -58,13 +68,14 @@ def flags(options: dict[str, Any]) -> Flags:
 
 def observing(*, as_json: bool, quiet: bool) -> Plain:
     from backfill.progress import JsonLines, Plain, Terminal
+    from backfill.terminal import can_move
 
     if as_json:
         return JsonLines()
     if quiet or not sys.stderr.isatty():
         return Plain(quiet=quiet)
 
-    class Asking(Terminal):
+    class Asking(Plain):
         """A terminal can be asked."""
 
         def confirm(self) -> bool:
@@ -79,20 +90,33 @@ def observing(*, as_json: bool, quiet: bool) -> Plain:
             except OSError:  # the terminal has gone
                 return False
 
-    return Asking()
+    class Drawing(Terminal, Asking):
+        """One on which lines can be drawn."""
+
+    return Drawing() if can_move(sys.stderr) else Asking()
 
 
-def show(text: str) -> None:
-    """A result on stdout. That nobody reads it changes nothing about how the command ends."""
+def show(text: str, *, words: bool = False) -> None:
+    """A result on stdout. That nobody reads it changes nothing about how the command ends.
+
+    `words` are for people: on a terminal they are laid out within its width, with colours if it has any.
+    """
+    if words:
+        from backfill.terminal import for_terminal
+
+        text = for_terminal(text, sys.stdout)
     with suppress(OSError):
-        click.echo(text)
+        # To what takes ASCII only, click writes UTF-8: right for a pipe, and rubbish on a terminal.
+        click.echo(text, file=sys.stdout if sys.stdout.isatty() else None)
 
 
 def tell(error: BackfillError) -> None:
     """One red line (a line for each problem of a mapping), and what to do."""
     from backfill.printable import printable
+    from backfill.terminal import colourful, for_terminal
 
     text = printable(error.message) + (f"\n{printable(error.hint)}" if error.hint else "")
     # When nobody reads stderr, the exit status still tells.
     with suppress(OSError, ValueError):
-        click.secho(text, fg="red" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else None, err=True)
+        text = for_terminal(text, sys.stderr, colours=False)
+        click.secho(text, fg="red" if colourful(sys.stderr) else None, err=True)

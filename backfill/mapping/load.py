@@ -17,6 +17,8 @@ from backfill.mapping.words import listing, printable, suggest
 __all__ = ["Draft", "load", "parse", "read"]
 
 KEYS = ("source", "events", "delivery")
+# What nobody calls a mapping.
+EXPORTS = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl", ".xlsx", ".xls", ".gz", ".zst")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,11 @@ def read(path: pathlib.Path) -> Draft:
         with path.open("rb") as file:
             raw = file.read(BYTES + 1)
     except OSError as error:
-        near = suggest(path.name, [one.name for one in path.parent.glob("*.y*ml")])
-        hint = near or "`backfill check MAPPING` takes the path of a YAML file; see README.md for a first one"
+        hint = _near(path) or "`backfill check MAPPING` takes the path of a YAML file; see README.md for a first one"
         raise SettingsError(f"can't read the mapping {path}: {error.strerror or error}", hint=hint) from error
+    if path.suffix.lower() in EXPORTS:
+        hint = "; ".join(filter(None, ("the mapping is the YAML file that names it in source.files", _near(path))))
+        raise SettingsError(f"{path} is an export, and no mapping", hint=hint)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -82,6 +86,16 @@ def read(path: pathlib.Path) -> Draft:
             return Draft(path, None, [problem], None)
         text = raw.decode("utf-8", "replace")
     return parse(text, path)
+
+
+def _near(path: pathlib.Path) -> str:
+    """Which mappings there are where one is looked for: the one whose name is nearest, or the first few."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    names = sorted(one.name for one in path.parent.glob("*.[yY]*[mM][lL]") if one.name != path.name)
+    near = suggest(path.name, names) or suggest(path.stem, names)
+    folder = "here" if path.parent == pathlib.Path() else f"in {path.parent}"
+    return near or (f"{folder} there is {listing(names, 5)}" if names else "")
 
 
 def parse(text: str, path: pathlib.Path | str = "mapping.yaml") -> Draft:

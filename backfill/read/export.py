@@ -64,6 +64,29 @@ class Export:
     def _names(self) -> dict[int, str]:
         return {opened.file.position: opened.file.name for opened in self.files}
 
+    @cached_property
+    def _sizes(self) -> dict[int, int]:
+        """Bytes of the files before each, by position."""
+        sizes, before = {}, 0
+        for opened in self.files:
+            sizes[opened.file.position] = before
+            before += opened.fingerprint.size
+        return {**sizes, -1: before}
+
+    @cached_property
+    def _at(self) -> list[int]:
+        """The position of the file that is being read; -1: none any more."""
+        return []
+
+    def reached(self) -> tuple[int, int]:
+        """How many bytes of the files, as they are stored, are read, and how many there are."""
+        whole = self._sizes[-1]
+        if not self._at:
+            return 0, whole
+        opened = self._opened.get(self._at[0])
+        within = opened.file.reached.bytes(opened.fingerprint.size) if opened else 0
+        return self._sizes.get(self._at[0], 0) + within, whole
+
     def chunks(self, skip: Collection[int] = ()) -> Iterator[Chunk]:
         """All rows, in the order of files and rows; small files share a chunk.
 
@@ -108,6 +131,8 @@ class Export:
                 continue
             unread = self.unread.get(position)
             if unread is None:
+                self._opened[position].file.reached.begun()
+                self._at[:] = [position]
                 try:
                     for piece in self._pieces(self._opened[position], start):
                         held.add(piece)
@@ -123,6 +148,7 @@ class Export:
                 if held.pieces:
                     yield held.take()
                 yield None, self._without_rows(unread)
+        self._at[:] = [-1]
         if held.pieces:
             yield held.take()
 

@@ -71,12 +71,43 @@ class WebCopy:
         return self._path
 
 
+class Reached:
+    """How far the one who reads a file has come, for who watches from another thread."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self) -> None:
+        self._stream: weakref.ref[Any] | None = None
+
+    def begun(self) -> None:
+        """It is read anew; it was opened before, for a look at its columns."""
+        self._stream = None
+
+    def opened(self, stream: object) -> None:
+        """The file is read through this, as it is stored."""
+        try:
+            self._stream = weakref.ref(stream)
+        except TypeError:  # pyarrow's
+            self._stream = None
+
+    def bytes(self, size: int) -> int:
+        """Bytes of the `size` that are stored; 0 where that is not known."""
+        if self._stream is None:
+            return 0
+        stream = self._stream()
+        try:
+            return min(size, stream.tell()) if stream is not None else size
+        except (OSError, ValueError):  # it is closed: all was read
+            return size
+
+
 @dataclass(frozen=True, slots=True)
 class ExportFile:
     """One file of the export.
 
     `uri` opens it (an absolute path or a URL), `name` is how messages call it, `hive` are the columns
-    that the folders found for it name (`year=2024/`). `copy` is what a web server gave for it.
+    that the folders found for it name (`year=2024/`). `copy` is what a web server gave for it. `reached` tells how far
+    it is read.
     """
 
     position: int
@@ -85,6 +116,7 @@ class ExportFile:
     format: Format
     hive: tuple[tuple[str, str | None], ...] = ()
     copy: WebCopy | None = field(default=None, compare=False)
+    reached: Reached = field(default_factory=Reached, compare=False, repr=False)
 
     @property
     def remote(self) -> bool:
@@ -156,6 +188,7 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     """
     try:
         raw = _open(file)
+        file.reached.opened(raw)
     except (OSError, ValueError) as error:  # ValueError: pyarrow on a URL that it can't take
         reason = getattr(error, "strerror", None) or error
         raise ExportError(f"{file.name}: can't be opened: {reason}", hint=SEE_TO) from error
@@ -270,10 +303,17 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
             raise ExportError(f"{entry}: no file matches this pattern", hint=f"it is looked for in {full.parent}")
     else:
         siblings = [found.name for found in full.parent.iterdir()] if full.parent.is_dir() else []
-        close = difflib.get_close_matches(full.name, siblings, n=1)
-        hint = f'did you mean "{close[0]}"?' if close else f"paths are relative to the mapping's folder, {base}"
+        close = _near(full.name, siblings)
+        hint = f'did you mean "{close}"?' if close else f"paths are relative to the mapping's folder, {base}"
         raise ExportError(f"{entry}: no such file", hint=hint)
     return [(_absolute(name), _shown(name, base)) for name in names]
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    """The name that was probably meant, whatever its case; empty when none is near."""
+    folded = {one.casefold(): one for one in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return folded[close[0]] if close else ""
 
 
 def _expand_remote(entry: str) -> list[tuple[str, str]]:

@@ -160,6 +160,7 @@ class Sender:
             in_flight=self._turns.places.in_flight,
             pause=pause,
             reason=reason,
+            outage=self._turns.breaker.is_open,
             trouble=self._last_trouble,
         )
 

@@ -29,7 +29,8 @@ class Snapshot:
     `statuses`: answers by status; `no_answer`: requests that ended without one; `bytes_sent`: bodies.
     `rate` is in requests/s; `concurrency` the limit of the moment, `in_flight` how many of it are in use.
     `pause`: seconds until the next request may leave, when all of them wait, and `reason` says so in words:
-    "waiting 12 s: the API asked for it (429)". `trouble` is what failed last, in words.
+    "waiting 12 s: the API asked for it (429)". `outage`: until the API answers again, whenever that is. `trouble` is
+    what failed last, in words.
     """
 
     requests: int = 0
@@ -44,6 +45,7 @@ class Snapshot:
     in_flight: int = 0
     pause: float = 0.0
     reason: str = ""
+    outage: bool = False
     trouble: str = ""
 
 

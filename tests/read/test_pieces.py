@@ -221,3 +221,19 @@ def test_notes_on_thousands_of_files_are_few(tmp_path: Path) -> None:
     notes = opened(tmp_path).notes
     assert len(notes) == 22
     assert notes[10] == "and 10 more such notes on files"
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_how_far_it_is_read_is_known(tmp_path, name):
+    """In bytes of the files as they are stored: it only grows, from nothing to all."""
+    for number in range(3):
+        (tmp_path / f"{number}.{name}").write_bytes(WRITERS[name](rows(400, number)))
+    export = opened(tmp_path)
+    whole = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert export.reached() == (0, whole)
+    seen = [export.reached() for _ in export.chunks()]
+    assert {of for _, of in seen} == {whole}
+    done = [bytes_read for bytes_read, _ in seen]
+    assert done == sorted(done)
+    assert export.reached() == (whole, whole)
+    assert len(set(done)) > 2

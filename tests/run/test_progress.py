@@ -42,10 +42,22 @@ def test_plain_lines_are_few():
 
 def test_a_plain_line_tells_all():
     out = io.StringIO()
-    Plain(out, every=0).sending(state(snapshot=Snapshot(retries=3, reason="waiting 5 s: too many requests (429)")))
-    line = out.getvalue()
-    for words in ("200 of 1,000 events", "100/s", "8 s left", "10 refused", "3 retries", "waiting 5 s"):
-        assert words in line
+    Plain(out, every=0).sending(state(snapshot=Snapshot(retries=3, rate_limited=1)))
+    assert out.getvalue() == (
+        "sending: 200 of 1,000 events, 100/s, 8 s left, 10 refused, 3 retries, slowed down by 1 answer of 429\n"
+    )
+
+
+def test_a_plain_line_tells_what_is_waited_for():
+    """And how long that takes is in what is left; but no rate, as there is none."""
+    out = io.StringIO()
+    observer = Plain(out, every=0)
+    observer.sending(state(snapshot=Snapshot(pause=30.0, reason="waiting 30 s: the API asked for it (429)")))
+    observer.sending(state(seconds=3.0, snapshot=Snapshot(reason="the API is out of reach", outage=True)))
+    assert out.getvalue().splitlines() == [
+        "sending: 200 of 1,000 events, 40 s left, 10 refused; waiting 30 s: the API asked for it (429)",
+        "sending: 200 of 1,000 events, 10 s left once it answers, 10 refused; the API is out of reach",
+    ]
 
 
 def test_quiet_says_only_what_matters():
@@ -65,14 +77,14 @@ def test_json_lines():
     observer.checking(Survey())
     observer.checked(None, Survey(), None)
     observer.sending(state())
-    observer.sending(state(accepted=0, refused=0, seconds=0.0))
+    JsonLines(out, every=0).sending(state(accepted=0, refused=0, pending=1_000, seconds=0.0))
     observer.emit("summary", exit=0)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["type"] for line in lines] == ["note", "checking", "checked", "sending", "sending", "summary"]
     assert lines[0]["text"] == "é\n\x1b"
     assert out.getvalue().isascii()
     assert "\x1b" not in out.getvalue()
-    assert (lines[3]["accepted"], lines[3]["eta_seconds"], lines[4]["eta_seconds"]) == (190, 8.0, None)
+    assert (lines[3]["accepted"], lines[3]["eta_seconds"], lines[4]["eta_seconds"]) == (190, 8, None)
 
 
 @pytest.mark.parametrize("observer", [Plain(Gone(), every=0), JsonLines(Gone(), every=0)])
