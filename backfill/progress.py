@@ -17,7 +17,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from backfill.pipeline import Sending
 from backfill.plan import Plan
 from backfill.printable import printable
-from backfill.report.text import duration, ready_text
+from backfill.report import new_names_data, sends_data
+from backfill.report.text import duration, ready_text, slips_text
 from backfill.run import Observer
 from backfill.settings import Settings
 from backfill.tally import Survey
@@ -72,6 +73,8 @@ class Plain(Observer):
     def ready(self, found: Survey, settings: Settings, total: int) -> None:
         if not self._quiet:
             self.say(ready_text(found, settings, total))
+        elif slips := slips_text(found):
+            self.note(slips)
 
     def sending(self, state: Sending) -> None:
         if self._due():
@@ -120,7 +123,15 @@ class JsonLines(Plain):
         )
 
     def ready(self, found: Survey, settings: Settings, total: int) -> None:
-        self.emit("ready", events=total, requests=settings.requests(total), rate=settings.rate)
+        self.emit(
+            "ready",
+            events=total,
+            requests=settings.requests(total),
+            rate=settings.rate,
+            names=sends_data(found),
+            new_names=new_names_data(found),
+            kept_back=found.events()["kept_back"],
+        )
 
     def sending(self, state: Sending) -> None:
         if self._due():
