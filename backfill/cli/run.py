@@ -34,7 +34,7 @@ __all__ = ["run"]
 @click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at most.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Send the first N events and stop: a canary.")
 @click.option(
-    "--limit-each", type=click.IntRange(1), metavar="N", help="Send the first N events of each event name and stop."
+    "--limit-each", type=click.IntRange(1), metavar="N", help="Send the first N events of each name and stop."
 )
 @NOT_NEWER_THAN
 @SANDBOX

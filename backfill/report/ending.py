@@ -90,11 +90,11 @@ def _look(summary: dict[str, Any]) -> str:
 
 
 def _new(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names of accepted events that the store was never sent before, and what to do about those that look like slips."""
+    """Names of accepted events that the store was never sent before, and what to do if they are slips."""
     by_name = summary["by_event_name"]
     new = {one["name"]: one["like"] for one in summary["new_names"] or ()}
     sent = [name for name in new if by_name.get(name, {}).get("accepted")]
     if sent:
         slips = [f"{named([name])} should have been {named([new[name]])}" for name in sent if new[name]][:NAMES_SHOWN]
         mend = f"If {', or '.join(slips)}, mend the eventName before you send more." if slips else ""
-        yield f"new to this store: {named(sent)}", mend
+        yield f"never sent to this store before: {named(sent)}", mend

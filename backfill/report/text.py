@@ -124,7 +124,7 @@ def _limit_lines(found: Survey, settings: Settings, total: int) -> Iterator[str]
     if total == events["ready"] + (events["refused"] if settings.retry_rejected else 0):
         return
     if settings.limit_each is None:
-        yield f"only the first {plural(total, 'event')} of these, as --limit says:"
+        yield f"only the first {'event' if total == 1 else plural(total, 'event')} of these, as --limit says:"
         return
     first = "event" if settings.limit_each == 1 else plural(settings.limit_each, "event")
     says = "--limit-each says" if settings.limit is None else "--limit-each and --limit say"
