@@ -74,7 +74,7 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
 def promise_text(found: Survey) -> Iterator[str]:
     """Ready events by name, with their oldest and newest."""
     names = {name: stats for name, stats in found.names.items() if stats.count}
-    for name, stats in sorted(names.items(), key=lambda item: -item[1].count)[:20]:
+    for name, stats in sorted(names.items(), key=lambda item: (-item[1].count, item[0]))[:20]:
         span = f"{stats.oldest:%Y-%m-%d} to {stats.newest:%Y-%m-%d}" if stats.oldest and stats.newest else ""
         recent = f", {stats.recent:,} of them under 72 hours old" if stats.recent else ""
         yield f"  {name}: {plural(stats.count, 'event')}, {span}{recent}"
