@@ -45,6 +45,8 @@ class State(IntEnum):
     INVALID = 5
     HELD = 6
     """Of a file that can't be read to its end: it waits for the next run."""
+    KEPT = 7
+    """Too new, as delivery.not_newer_than says: it waits for a run at which it is old enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,11 @@ class _Looked:
 class Index:
     """Numbers of all events. Add chunk after chunk; where `is_open`, look at the chunks again; then `resolve` once.
 
-    `files`: of each chunk the file of its events, or of each of them.
+    `files`: of each chunk the file of its events, or of each of them. `recent`: of each chunk which of its events are
+    under 72 hours old, None for none. `kept_twice`: duplicates of events that are kept back.
 
-    Memory: 9 bytes an event, 3 after `resolve`; 2 more where a chunk has several names, 4 where it is of several files;
-    33 for each suspect; 8 for each rejected twin and each group.
+    Memory: 9 bytes an event, 3 after `resolve`; 2 more where a chunk has several names, 4 where it is of several files,
+    1 where some of it is under 72 hours old; 33 for each suspect; 8 for each rejected twin and each group.
     """
 
     names: list[str] = field(default_factory=list)
@@ -98,6 +101,8 @@ class Index:
     twins_differ: int = 0
     checksums: list[Checksum] = field(default_factory=list)
     files: list[int | npt.NDArray[np.uint32]] = field(default_factory=list)
+    recent: list[Flags | None] = field(default_factory=list)
+    kept_twice: Numbers = field(default_factory=lambda: np.empty(0, np.int64))
     held: Flags = field(default_factory=lambda: np.empty(0, np.bool_))
     _held: dict[int, bool] = field(default_factory=dict)
     _resolved: bool = False
@@ -105,7 +110,13 @@ class Index:
     # The first reading
 
     def add(
-        self, ids: UInt64s, names: pl.Series, states: npt.NDArray[np.uint8], files: pl.Series, summed: Checksum
+        self,
+        ids: UInt64s,
+        names: pl.Series,
+        states: npt.NDArray[np.uint8],
+        files: pl.Series,
+        summed: Checksum,
+        recent: Flags | None = None,
     ) -> None:
         """Events of one chunk: their ids as `hashes` has them, and the chunk's checksum."""
         self._ids.append(ids)
@@ -115,6 +126,7 @@ class Index:
         self.checksums.append(summed)
         one = files[0] if len(files) and files.min() == files.max() else None
         self.files.append(files.to_numpy() if one is None else one)
+        self.recent.append(recent if recent is not None and recent.any() else None)
 
     def add_ghosts(self, ids: pl.Series) -> None:
         """Rows whose event is rejected, but which are twins of others: mended, they must find their place taken."""
@@ -249,7 +261,7 @@ class Index:
             if neighbours and len(behind):
                 held |= places == behind.min()
             self.held |= held
-        self.states[self.held & (self.states == State.NEW)] = State.HELD
+        self.states[self.held & np.isin(self.states, (State.NEW, State.KEPT))] = State.HELD
 
     def _repeats(self, frame: pl.DataFrame) -> list[LateProblem]:
         ids = ["first", "second"]
@@ -266,7 +278,9 @@ class Index:
         again = later.filter(~pl.col("allowed"))
         valid = self.states[again["number"].to_numpy()] != State.INVALID
         again = again.filter(pl.Series(valid, dtype=pl.Boolean))
-        self.states[again.filter("same")["number"].to_numpy()] = State.DUPLICATE
+        same = again.filter("same")["number"].to_numpy()
+        self.kept_twice = same[self.states[same] == State.KEPT]
+        self.states[same] = State.DUPLICATE
         conflicts = again.filter(~pl.col("same"))
         self.states[conflicts["number"].to_numpy()] = State.INVALID
         return [

@@ -167,13 +167,14 @@ class Backfill:
         store: str | None = None,
         base_url: str | None = None,
         new_ids: bool = False,
+        not_newer_than: str | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Check:
         """Read, map and validate everything; send nothing.
 
         Raises MappingError (every problem at once), SettingsError and ExportError.
         """
-        flags = Flags(**self._flags, store=store, base_url=base_url, new_ids=new_ids)
+        flags = Flags(**self._flags, store=store, base_url=base_url, new_ids=new_ids, not_newer_than=not_newer_than)
         planned, found, settings = _apart(
             lambda world: runs.check(self.mapping, flags, _Watcher(progress, world), world), World()
         )
@@ -202,6 +203,8 @@ class Backfill:
         rate: float | None = None,
         concurrency: int | None = None,
         limit: int | None = None,
+        limit_each: int | None = None,
+        not_newer_than: str | None = None,
         retry_rejected: bool = False,
         new_ids: bool = False,
         reread: bool = False,
@@ -210,7 +213,8 @@ class Backfill:
         """Check, send what is missing, remember, report. Call it again after anything.
 
         These events may start live flows: `yes`, or `flows: acknowledged` in the mapping, says that this is wanted.
-        `rate` is in requests a second, `limit` in events (a canary).
+        `rate` is in requests a second; `limit` and `limit_each` (of each event name) are in events: a canary.
+        `not_newer_than`, such as "72h", keeps events under this age for a later run.
 
         Raises BackfillError for what stops it before it begins (mapping, settings, the ledger's lock, the export); of a
         run that has begun the Result tells. Ctrl-C ends the run as it does the command, with a report, and then raises
@@ -225,6 +229,8 @@ class Backfill:
             rate=rate,
             concurrency=concurrency,
             limit=limit,
+            limit_each=limit_each,
+            not_newer_than=not_newer_than,
             retry_rejected=retry_rejected,
             new_ids=new_ids,
             reread=reread,

@@ -99,8 +99,10 @@ def moved(
 
 
 def _moved(was: pl.DataFrame, now: pl.DataFrame) -> int:
-    """How many events of one row are known under their old ids, not under their new ones, and would be sent."""
-    known, new = (State.DELIVERED, State.CHANGED), (State.NEW,)
+    """How many events of one row are known under their old ids, not under their new ones, and would be sent, now or
+    when they are old enough.
+    """
+    known, new = (State.DELIVERED, State.CHANGED), (State.NEW, State.KEPT)
     rows = _count(was, known).join(_count(now, new), on="place", suffix="_again")
     rows = rows.join(_count(now, known), on="place", how="left", suffix="_now")
     lost = pl.col("count").cast(pl.Int64) - pl.col("count_now").fill_null(0)

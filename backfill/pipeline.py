@@ -12,6 +12,7 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import anyio
@@ -22,8 +23,9 @@ import polars as pl
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from backfill.again import Reread, made_of
+from backfill.chosen import first_of, first_of_each
 from backfill.errors import BackfillError, BugError, InterruptedRun
-from backfill.index import State
+from backfill.index import Flags, State
 from backfill.ledger import Ledger
 from backfill.pack import pack
 from backfill.plan import Plan
@@ -42,6 +44,8 @@ DRAIN_SECONDS = 20.0
 PROGRESS_SECONDS = 0.2
 # Workers beyond the sender's concurrency wait for the ledger while others send.
 WORKERS_PER_PLACE = 2
+# So many events of each name are named for the user to look at in the store.
+CANARIES = 3
 # New containers between two looks for garbage. Python's own 700 are those of some 30 requests: 7 % of the event loop's
 # time, for garbage that there is not, since what a request leaves goes with its last reference.
 GARBAGE_EVERY = 50_000
@@ -64,7 +68,8 @@ class Delivered:
     """How delivery ended: events by outcome, the figures, and the error that stopped it, if any did.
 
     `sent_names` and `refused_names` count accepted and refused events by name; `unsent` were never handed to the
-    sender.
+    sender. `canaries` are, of a part that was sent to be looked at, the first accepted events of each name: file, row,
+    uniqueId.
     """
 
     accepted: int = 0
@@ -73,13 +78,16 @@ class Delivered:
     unsent: int = 0
     sent_names: dict[str, int] = field(default_factory=dict)
     refused_names: dict[str, int] = field(default_factory=dict)
+    canaries: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
     snapshot: Snapshot = field(default_factory=Snapshot)
     error: BackfillError | None = None
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What delivery needs. `rate` in requests/s; `limit` in events; `refused` is told of each refused event."""
+    """What delivery needs. `rate` in requests/s; `limit` in events, `limit_each` in events of each name; `refused` is
+    told of each refused event.
+    """
 
     planned: Plan
     survey: Survey
@@ -89,6 +97,7 @@ class Delivery:
     rate: float
     concurrency: int
     limit: int | None = None
+    limit_each: int | None = None
     retry_rejected: bool = False
     scratch: Path | None = None
     world: World = field(default_factory=World)
@@ -100,11 +109,18 @@ class Delivery:
         """The states of the events to be sent."""
         return (State.NEW, State.REFUSED) if self.retry_rejected else (State.NEW,)
 
-    @property
+    @cached_property
+    def chosen(self) -> Flags:
+        """Which events are to be sent, by number."""
+        chosen = self.survey.index.chosen(self.states)
+        if self.limit_each is not None:
+            chosen = first_of_each(chosen, self.survey.index, self.limit_each)
+        return chosen if self.limit is None else first_of(chosen, self.limit)
+
+    @cached_property
     def total(self) -> int:
         """How many events are to be sent."""
-        ready = int(self.survey.index.chosen(self.states).sum())
-        return ready if self.limit is None else min(ready, self.limit)
+        return int(self.chosen.sum())
 
 
 def deliver(delivery: Delivery) -> Delivered:
@@ -132,9 +148,7 @@ def _loop() -> dict[str, object]:
 def to_send(delivery: Delivery) -> Iterator[Events]:
     """The events to be sent, chunk by chunk, in the export's order. Raises ExportError if the export is another now."""
     index, shaper = delivery.survey.index, delivery.planned.shaper
-    chosen = index.chosen(delivery.states)
-    if delivery.limit is not None:
-        chosen[np.flatnonzero(chosen)[delivery.total :]] = False
+    chosen = delivery.chosen
 
     def ready(one: Reread) -> Events:
         stop = one.at + one.shaped.events.height
@@ -149,6 +163,7 @@ class _Run:
         self.delivery = delivery
         self.result = Delivered()
         self.total = delivery.total
+        self.is_part = delivery.limit is not None or delivery.limit_each is not None
         self.offered = 0
         self.ended = 0
         self.began = delivery.world.clock.monotonic()
@@ -237,9 +252,20 @@ class _Run:
         for i, _ in outcome.refused:
             name = outcome.events.names[i]
             self.result.refused_names[name] = self.result.refused_names.get(name, 0) + 1
+        if self.is_part:
+            self._show(outcome)
         self.recorder.add(outcome)
         if outcome.refused:
             self.delivery.refused(outcome)
+
+    def _show(self, outcome: Outcome) -> None:
+        """Of the accepted events those that stand first in the export are named to the user."""
+        events = outcome.events
+        for i in outcome.accepted:
+            mine = self.result.canaries.setdefault(events.names[i], [])
+            mine.append((events.files[i], events.rows[i], events.ids[i]))
+            mine.sort()
+            del mine[CANARIES:]
 
     def _failed(self, error: BackfillError) -> None:
         """The first error decides how the run ends; nothing more is sent."""

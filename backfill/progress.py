@@ -19,7 +19,8 @@ from backfill.live import Lines, Now
 from backfill.pipeline import Sending
 from backfill.plan import Plan
 from backfill.printable import plural, printable
-from backfill.report.text import ready_text
+from backfill.report import new_names_data, sends_data
+from backfill.report.text import ready_text, slips_text
 from backfill.run import Observer
 from backfill.settings import Settings
 from backfill.tally import Survey
@@ -74,6 +75,8 @@ class Plain(Observer):
         self._expect(settings, total)
         if not self._quiet:
             self.say(ready_text(found, settings, total))
+        elif slips := slips_text(found):
+            self.note(slips)
 
     def sending(self, state: Sending) -> None:
         estimate = self._seen(state)
@@ -138,7 +141,15 @@ class JsonLines(Plain):
 
     def ready(self, found: Survey, settings: Settings, total: int) -> None:
         self._expect(settings, total)
-        self.emit("ready", events=total, requests=settings.requests(total), rate=settings.rate)
+        self.emit(
+            "ready",
+            events=total,
+            requests=settings.requests(total),
+            rate=settings.rate,
+            names=sends_data(found),
+            new_names=new_names_data(found),
+            kept_back=found.events()["kept_back"],
+        )
 
     def sending(self, state: Sending) -> None:
         left = self._seen(state).left()

@@ -17,17 +17,19 @@ from typing import Any
 
 import backfill
 from backfill import mapping as mappings
+from backfill.chosen import sends
 from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError
 from backfill.index import State
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.moved import identity_of, moved
+from backfill.names import new_names
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.plan import Plan, plan
 from backfill.read import unread_error
 from backfill.report import RUN_FOLDERS, RunFolder, describe, passed_over_text, problems_of, render, summarize
 from backfill.send import Target
-from backfill.settings import Flags, Settings, resolve
+from backfill.settings import Flags, Settings, kept_back, resolve
 from backfill.signals import later, undisturbed
 from backfill.survey import survey
 from backfill.tally import Survey
@@ -100,8 +102,10 @@ def check(
             target = LedgerTarget(settings.base_url, settings.store)
             ledger = stack.enter_context(Ledger.read(settings.state, target))
         scratch = stack.enter_context(_scratch(None, planned))
-        found = survey(planned, ledger, now, scratch, watch=observer.checking)
+        kept = kept_back(planned.mapping.delivery, flags)
+        found = survey(planned, ledger, now, scratch, watch=observer.checking, not_newer_than=kept)
         if ledger is not None and settings is not None:
+            _look_for_new_names(found, ledger, settings)
             name = _name_in(settings.state, path)
             found.moved = moved(planned, found, ledger, name, now, scratch, other_files=bool(flags.files))
     observer.checked(planned, found, settings)
@@ -202,7 +206,10 @@ class _Going:
             watch=self.observer.checking,
             reject=self.folder.reject_rows,
             into=self.found,
+            not_newer_than=self.settings.not_newer_than,
+            retry_rejected=self.settings.retry_rejected,
         )
+        _look_for_new_names(self.found, self.ledger, self.settings)
         self.folder.change(self.found.changed.values())
         self.found.moved = moved(
             self.planned,
@@ -246,6 +253,7 @@ class _Going:
             rate=settings.rate,
             concurrency=settings.concurrency,
             limit=settings.limit,
+            limit_each=settings.limit_each,
             retry_rejected=settings.retry_rejected,
             scratch=self.scratch,
             world=self.world,
@@ -253,13 +261,14 @@ class _Going:
             watch=self.observer.sending,
         )
         if delivery.total:
+            self.found.sends = sends(delivery.chosen, self.found.index)
             self.observer.ready(self.found, settings, delivery.total)
             if not settings.consent and not self.observer.confirm():
                 raise UsageError(
                     f"{delivery.total:,} events would be sent, and nobody agreed",
                     hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
                 )
-        part = self.found.unread or settings.limit is not None
+        part = self.found.unread or settings.is_part
         if not self.flags.files and (not part or self.ledger.identity(self.name) is None):
             # Before the first request, so that no kill comes between. After a part of the export, a canary or one with
             # a file that can't be read, nobody knows of the others' events: it is asked once more.
@@ -269,7 +278,7 @@ class _Going:
         check_balance(self.found, self.delivered, delivery.total)
         if not self.flags.files:
             done = self.delivered
-            sent = not (done.error or done.pending or done.refused or settings.limit)
+            sent = not (done.error or done.pending or done.refused or settings.is_part)
             remember(self.planned, self.found, self.passed, self.ledger, self.name, self.world.now(), sent=sent)
 
     def _deliver(self, delivery: Delivery) -> None:
@@ -341,6 +350,7 @@ def _ended(ledger: Ledger, number: int) -> Callable[..., None]:
 def _status(found: Survey, delivered: Delivered, settings: Settings) -> int:
     if delivered.error is not None:
         return delivered.error.status
+    # What --limit left out or not_newer_than keeps back is not among these: it waits because the user says so.
     if delivered.pending:
         return 75
     refused_before = 0 if settings.retry_rejected else found.events()["refused"]
@@ -354,6 +364,16 @@ def _settings_if_any(path: Path, planned: Plan, flags: Flags) -> Settings | None
         return resolve(path, planned.mapping.delivery, flags, {"REDO_API_SECRET": "none", **os.environ})
     except BackfillError:
         return None
+
+
+def _look_for_new_names(found: Survey, ledger: Ledger, settings: Settings) -> None:
+    """Which names of ready events the store was never sent; a rehearsal tells nothing of that."""
+    if settings.sandbox:
+        return
+    states = (State.NEW, State.REFUSED) if settings.retry_rejected else (State.NEW,)
+    ready = {name for state in states for name in found.by_name(state)}
+    sent = [name for name, count in ledger.totals().accepted.items() if count]
+    found.new_names = new_names(ready, sent)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from backfill import api
 from backfill.errors import SettingsError
-from backfill.mapping import Delivery
+from backfill.mapping import Delivery, DurationError, parse_duration
 from backfill.send import check_base_url
 
-__all__ = ["DEFAULT_RATE", "SANDBOX_STORE", "SANDBOX_URL", "Flags", "Settings", "resolve", "state_folder"]
+__all__ = ["DEFAULT_RATE", "SANDBOX_STORE", "SANDBOX_URL", "Flags", "Settings", "kept_back", "resolve", "state_folder"]
 
 STATE_FOLDER = ".backfill"
 # The ledger's name for the sandbox inside a run: its port is another each time.
@@ -33,6 +33,8 @@ class Flags:
     rate: float | None = None
     concurrency: int | None = None
     limit: int | None = None
+    limit_each: int | None = None
+    not_newer_than: str | None = None
     sandbox: bool = False
     yes: bool = False
     retry_rejected: bool = False
@@ -44,7 +46,9 @@ class Flags:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a run delivers. `rate` is in requests/s, `limit` in events. The secret is in no repr."""
+    """How a run delivers. `rate` is in requests/s, `limit` in events, `limit_each` in events of each name;
+    `not_newer_than` is the age (`72h`) below which events are kept back, or "". The secret is in no repr.
+    """
 
     store: str
     base_url: str
@@ -54,10 +58,17 @@ class Settings:
     state: Path
     secret: str = field(repr=False)
     limit: int | None = None
+    limit_each: int | None = None
+    not_newer_than: str = ""
     sandbox: bool = False
     consent: bool = False
     retry_rejected: bool = False
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the run is a canary: it may leave out what could be sent."""
+        return self.limit is not None or self.limit_each is not None
 
     def requests(self, events: int) -> int:
         """Requests for so many events."""
@@ -95,8 +106,9 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
     )  # fmt: skip
     if concurrency < 1:
         raise SettingsError(f"concurrency {concurrency:g}: at least 1 request must be in flight", hint=_LEAVE_OUT)
-    if flags.limit is not None and flags.limit < 1:
-        raise SettingsError(f"--limit {flags.limit}: at least 1 event must be sent", hint=_LEAVE_OUT)
+    for option, limit in (("--limit", flags.limit), ("--limit-each", flags.limit_each)):
+        if limit is not None and limit < 1:
+            raise SettingsError(f"{option} {limit}: at least 1 event must be sent", hint=_LEAVE_OUT)
     warnings = []
     if rate > api.REQUESTS_PER_SECOND:
         warnings.append(
@@ -115,11 +127,29 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
         state=state_folder(mapping, flags, environment),
         secret="sandbox" if flags.sandbox else _secret(environment),
         limit=flags.limit,
+        limit_each=flags.limit_each,
+        not_newer_than=kept_back(delivery, flags, environment),
         sandbox=flags.sandbox,
         consent=flags.yes or flags.sandbox or delivery.flows == "acknowledged",
         retry_rejected=flags.retry_rejected,
         warnings=tuple(warnings),
     )
+
+
+def kept_back(delivery: Delivery, flags: Flags, environment: MappingOf[str, str] = os.environ) -> str:
+    """The age (`72h`) below which events are kept back; "" when none are."""
+    said = (
+        ("--not-newer-than", flags.not_newer_than),
+        ("BACKFILL_NOT_NEWER_THAN", environment.get("BACKFILL_NOT_NEWER_THAN")),
+        ("delivery.not_newer_than", delivery.not_newer_than),
+    )
+    where, text = next(((where, text) for where, text in said if text), ("", ""))
+    if not text:
+        return ""
+    try:
+        return text if parse_duration(text) else ""
+    except DurationError as error:
+        raise SettingsError(f'{where}: "{text}" {error}', hint=error.hint) from None
 
 
 def _number(name: str, flag: float | None, variable: str | None, declared: float | None, default: float) -> float:

@@ -22,10 +22,11 @@ from backfill.again import again
 from backfill.ahead import ahead
 from backfill.index import Checksum, State, UInt64s, checksum, hashes, place_of
 from backfill.ledger import Ledger, contents, keys
+from backfill.mapping import parse_duration
 from backfill.plan import Plan
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
-from backfill.shape import EVENT, HEAD, ID, KEY, NAME, TAIL, Shaped
-from backfill.tally import Survey, add_names, add_notices, add_problems, late_rejection, look_at_names, resolve
+from backfill.shape import EVENT, HEAD, ID, KEY, NAME, TAIL, TIME, Shaped
+from backfill.tally import RECENT, Survey, add_names, add_notices, add_problems, late_rejection, look_at_names, resolve
 
 __all__ = ["events_of", "survey"]
 
@@ -50,6 +51,19 @@ class _Checked:
     states: States
 
 
+@dataclass(frozen=True, slots=True)
+class _Keep:
+    """What is kept back: events `after` a moment, if they would be sent."""
+
+    after: datetime
+    retry_rejected: bool
+
+    def waits(self, states: States) -> npt.NDArray[np.bool_]:
+        """Which events would be sent, old enough or not."""
+        sent = (State.NEW, State.REFUSED) if self.retry_rejected else (State.NEW,)
+        return np.isin(states, sent)
+
+
 def survey(
     planned: Plan,
     ledger: Ledger | None,
@@ -59,17 +73,23 @@ def survey(
     watch: Watcher | None = None,
     reject: Rejecter | None = None,
     into: Survey | None = None,
+    not_newer_than: str = "",
+    retry_rejected: bool = False,
 ) -> Survey:
     """Read and check the whole export. What was found is in `into` also when an error ends it.
 
     `ledger` tells what was delivered before; None asks nothing. `scratch` is a folder for groups that are gathered on
     disk. `watch` sees the survey after each chunk. `reject` is given the rows that hold each chunk's rejections.
+    Of what could be sent, with `retry_rejected` of what was refused too, events under the age of `not_newer_than` (such
+    as `72h`) are kept back.
     """
     shaper, export = planned.shaper, planned.export
     known = ledger if ledger is not None and not ledger.is_empty() else None
     # Of which of the mapping's events there may be twins.
     twins = np.array([event.has_twins for event in planned.mapping.events], np.bool_)
     found = into if into is not None else Survey()
+    found.not_newer_than = not_newer_than
+    keep = _Keep(now - parse_duration(not_newer_than or "0s"), retry_rejected)
 
     def checked(chunk: Chunk) -> _Checked | Chunk:
         if not chunk.frame.height:
@@ -89,7 +109,7 @@ def survey(
             found.unread.append(chunk.unread)
             found.index.hold(chunk.unread.file, neighbours=shaper.grouping is not None)
         if isinstance(one, _Checked):
-            _add(found, planned, one, now, twins)
+            _add(found, planned, one, now, twins, keep)
         if reject:
             invalid = one.shaped.invalid if isinstance(one, _Checked) else []
             if invalid or chunk.unreadable:
@@ -100,7 +120,7 @@ def survey(
     if found.index.is_open():
         _look_again(found, planned, scratch, twins)
     resolve(found, export)
-    _settle(found, planned, known if twins.any() else None, now, scratch)
+    _settle(found, planned, known if twins.any() else None, now, scratch, keep)
     if found.late and reject:
         _reject_late(found, planned, scratch, reject)
     # One that differs from a row before it is a duplicate or a conflict of that row, and no change.
@@ -114,7 +134,7 @@ def survey(
     return found
 
 
-def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.NDArray[np.bool_]) -> None:
+def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.NDArray[np.bool_], keep: _Keep) -> None:
     """One chunk's rows and events to the whole."""
     shaped, events = one.shaped, one.events
     found.rows.filtered += shaped.filtered
@@ -123,7 +143,10 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
     add_problems(found, shaped.invalid)
     add_notices(found, shaped.notices)
     _add_changed(found, events, one.states, len(found.index))
-    found.index.add(one.ids, events[NAME], one.states, events[FILE], one.sum)
+    if found.not_newer_than:
+        one.states[keep.waits(one.states) & (events[TIME] > keep.after).to_numpy()] = State.KEPT
+    recent = (events[TIME] > now - RECENT).to_numpy()
+    found.index.add(one.ids, events[NAME], one.states, events[FILE], one.sum, recent)
     fresh = events if not one.states.any() else events.filter(pl.Series(one.states == State.NEW))
     add_names(found, fresh, now)
     if twins.any():
@@ -211,15 +234,17 @@ def _look_again(found: Survey, planned: Plan, scratch: Path | None, twins: npt.N
             index.look_at_groups(groups[KEY], place_of(groups[FILE], groups[ROW]))
 
 
-def _settle(found: Survey, planned: Plan, ledger: Ledger | None, now: datetime, scratch: Path | None) -> None:
+def _settle(
+    found: Survey, planned: Plan, ledger: Ledger | None, now: datetime, scratch: Path | None, keep: _Keep
+) -> None:
     """Of what was taken for new some is held, or is a twin that `ledger` knows."""
     if ledger is not None:
-        _ask_about_twins(found, planned, ledger, scratch)
+        _ask_about_twins(found, planned, ledger, scratch, keep)
     if ledger is not None or found.unread:
         _count_names_again(found, planned, now, scratch)
 
 
-def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, scratch: Path | None) -> None:
+def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, scratch: Path | None, keep: _Keep) -> None:
     """Twins get their ids when the whole export was seen: only then can the ledger be asked about them."""
     for one in again(planned, found, scratch):
         stop = one.at + one.shaped.events.height
@@ -227,6 +252,8 @@ def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, scratch: Path
         states = _states(whole, ledger)
         mine = found.index.states[one.at : stop]
         known = np.isin(mine, (State.NEW, State.HELD)) & (states != State.NEW)
+        # One that is too new goes on waiting, if it would be sent.
+        known |= (mine == State.KEPT) & ~keep.waits(states)
         mine[known] = states[known]
         states[~known] = State.NEW
         _add_changed(found, whole, states, one.at)

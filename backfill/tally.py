@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from backfill.chosen import Sends
 from backfill.errors import MappingError
 from backfill.index import Index, LateProblem, State
+from backfill.names import NewName
 from backfill.read import Export
 from backfill.records import Rejection, UnreadFile
 from backfill.shape import NAME, TIME, Notice, advice
@@ -69,6 +71,10 @@ class Survey:
     which anything is rejected. `moved` says that delivered events would get other ids. `passed` counts, by name and
     state, the events of files that were passed over because they have not changed since these were delivered.
     `reached`: bytes of the files that are read so far, and all of them.
+
+    `not_newer_than` is the age (`72h`) below which events were kept back, "" if none were. `new_names` are those that
+    are ready and were never sent to the store, as far as the ledger knows; None where there is no store to ask about.
+    `sends` are the events that a run is about to send, by name.
     """
 
     rows: Tally = field(default_factory=Tally)
@@ -84,10 +90,14 @@ class Survey:
     passed: dict[str, Counter[State]] = field(default_factory=dict)
     moved: MappingError | None = None
     reached: tuple[int, int] = (0, 0)
+    not_newer_than: str = ""
+    new_names: list[NewName] | None = None
+    sends: dict[str, Sends] = field(default_factory=dict)
 
     def events(self) -> dict[str, int]:
         """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +
-        refused + ready + held (they wait, because their file can't be read to its end).
+        refused + ready + held (they wait, because their file can't be read to its end) + kept_back (they wait, because
+        they are too new).
         """
         counts = Counter(self.index.counts())
         for of_name in self.passed.values():
@@ -101,6 +111,7 @@ class Survey:
             "refused": counts[State.REFUSED],
             "ready": counts[State.NEW],
             "held": counts[State.HELD],
+            "kept_back": counts[State.KEPT],
         }
 
     def by_name(self, state: State) -> dict[str, int]:

@@ -99,10 +99,15 @@ def _counts(found: Survey) -> dict[int, Counter[tuple[int, State]]]:
     index, at = found.index, 0
     result: dict[int, Counter[tuple[int, State]]] = {}
     width = len(index.names) * len(State)
+    states = index.states
+    if len(index.kept_twice):
+        # Which file it is sent from at last is not known yet: the other may be gone by then.
+        states = states.copy()
+        states[index.kept_twice] = State.KEPT
     for (count, _, _), files in zip(index.checksums, index.files, strict=True):
         part = slice(at, at + count)
         at += count
-        codes = index.name_numbers[part].astype(np.int64) * len(State) + index.states[part]
+        codes = index.name_numbers[part].astype(np.int64) * len(State) + states[part]
         if isinstance(files, int):
             of_files, codes_of = [files], [codes]
         else:
@@ -117,7 +122,8 @@ def _counts(found: Survey) -> dict[int, Counter[tuple[int, State]]]:
 
 
 def _is_done(found: Survey, counts: Mapping[tuple[int, State], int], position: int, *, sent: bool) -> bool:
-    done = DONE if sent else DONE[1:]
+    # What a duplicate is the duplicate of may not have been sent.
+    done = DONE if sent else (State.DELIVERED,)
     return position not in found.rejected_in and all(state in done for _, state in counts)
 
 

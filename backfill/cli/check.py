@@ -8,7 +8,19 @@ from typing import Any
 import click
 
 from backfill.cli.grouped import Grouped
-from backfill.cli.shared import BASE_URL, FILES, MAPPING, NEW_IDS, REHEARSED, STATE, STORE, flags, observing, show
+from backfill.cli.shared import (
+    BASE_URL,
+    FILES,
+    MAPPING,
+    NEW_IDS,
+    NOT_NEWER_THAN,
+    REHEARSED,
+    STATE,
+    STORE,
+    flags,
+    observing,
+    show,
+)
 
 __all__ = ["check"]
 
@@ -20,6 +32,7 @@ __all__ = ["check"]
 @STATE
 @FILES
 @NEW_IDS
+@NOT_NEWER_THAN
 @REHEARSED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")

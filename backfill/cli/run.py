@@ -8,7 +8,20 @@ from typing import Any
 import click
 
 from backfill.cli.grouped import Grouped
-from backfill.cli.shared import BASE_URL, FILES, MAPPING, NEW_IDS, SANDBOX, STATE, STORE, flags, observing, show, tell
+from backfill.cli.shared import (
+    BASE_URL,
+    FILES,
+    MAPPING,
+    NEW_IDS,
+    NOT_NEWER_THAN,
+    SANDBOX,
+    STATE,
+    STORE,
+    flags,
+    observing,
+    show,
+    tell,
+)
 
 __all__ = ["run"]
 
@@ -20,7 +33,11 @@ __all__ = ["run"]
 @click.option("--endpoint", type=click.Choice(["single", "bulk"]), help="One event a request, or up to 100.")
 @click.option("--rate", type=float, help="Requests per second, of the store's 100.")
 @click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at most.")
-@click.option("--limit", type=click.IntRange(1), help="Send the first N events and stop: a canary.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Send the first N events and stop: a canary.")
+@click.option(
+    "--limit-each", type=click.IntRange(1), metavar="N", help="Send the first N events of each name and stop."
+)
+@NOT_NEWER_THAN
 @SANDBOX
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")

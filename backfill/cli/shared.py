@@ -23,6 +23,7 @@ __all__ = [
     "FILES",
     "MAPPING",
     "NEW_IDS",
+    "NOT_NEWER_THAN",
     "REHEARSED",
     "SANDBOX",
     "STATE",
@@ -51,6 +52,9 @@ SANDBOX = click.option("--sandbox", is_flag=True, help="Start the sandbox inside
 REHEARSED = click.option("--sandbox", is_flag=True, help="What `run --sandbox` did, instead of real runs.")
 NEW_IDS = click.option(
     "--new-ids", is_flag=True, help="Events that a changed mapping gives other ids are wanted in the store once more."
+)
+NOT_NEWER_THAN = click.option(
+    "--not-newer-than", metavar="AGE", help="Keep events under this age back: 72h, 3d [BACKFILL_NOT_NEWER_THAN]."
 )
 FILES = click.option(
     "--files",

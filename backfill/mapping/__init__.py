@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backfill.mapping.durations import DurationError, duration_words, parse_duration
 from backfill.mapping.findings import Reference
 from backfill.mapping.leaf import Node, Path, Scalar, Value
 from backfill.mapping.load import Draft, load, parse, read
@@ -32,6 +33,7 @@ __all__ = [
     "Customer",
     "Delivery",
     "Draft",
+    "DurationError",
     "Event",
     "Field",
     "GroupBy",
@@ -49,9 +51,11 @@ __all__ = [
     "TemplateId",
     "UniqueId",
     "Value",
+    "duration_words",
     "json_schema",
     "load",
     "parse",
+    "parse_duration",
     "parse_template",
     "read",
     "reference_markdown",

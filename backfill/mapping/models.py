@@ -219,6 +219,11 @@ class Delivery(Model):
     flows: Literal["acknowledged"] | None = Field(
         None, description="These events may start live flows, and that is wanted.", examples=["acknowledged"]
     )
+    not_newer_than: str | None = Field(
+        None,
+        description="Events under this age are kept back, for a later run: a whole number with s, m, h, d or w.",
+        examples=["72h"],
+    )
 
 
 Positions = dict[Path, tuple[int, int]]

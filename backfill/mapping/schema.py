@@ -34,6 +34,7 @@ _SCALAR: Schema = {"type": ["string", "number", "boolean"]}
 # A column called 2024 is a number to YAML.
 _COLUMN: Schema = {"type": ["string", "number", "boolean"], "minLength": 1}
 _COLUMNS: Schema = {"type": "array", "items": _COLUMN, "minItems": 1, "uniqueItems": True}
+_DURATION: Schema = {"type": "string", "pattern": "^[0-9]{1,12}[smhdw]$"}
 _MARK: Schema = {"type": ["string", "number"], "maxLength": 1}
 _NAMES: Schema = {"propertyNames": {"pattern": r"\S"}}
 _TYPES = {
@@ -118,6 +119,7 @@ def _delivery() -> Schema:
         "store": _TEXT,
         "rate": {"type": "number", "exclusiveMinimum": 0},
         "concurrency": {"type": "integer", "minimum": 1},
+        "not_newer_than": _DURATION,
     }
     return _model(Delivery, shapes)
 

@@ -6,6 +6,7 @@ import codecs
 import re
 from typing import Any
 
+from backfill.mapping.durations import DurationError, parse_duration
 from backfill.mapping.findings import Findings, quoted
 from backfill.mapping.leaf import Path
 from backfill.mapping.models import CsvOptions, Delivery, GroupBy, Numbers, Source
@@ -225,3 +226,18 @@ class _Reader:
 
     def _flows(self, tree: Tree, path: Path) -> str | None:
         return self.findings.word(tree, path, "flows", ("acknowledged",))
+
+    def _not_newer_than(self, tree: Tree, path: Path) -> str | None:
+        return self.duration(tree, path)
+
+    def duration(self, tree: Tree, path: Path) -> str | None:
+        """An age or a span, as it is written."""
+        self.findings.seen(path, tree)
+        text = tree.text if isinstance(tree, Text) else ""
+        try:
+            parse_duration(text)
+        except DurationError as error:
+            what = quoted(text) if text.strip() else describe(tree)
+            self.findings.wrong(tree, f"{path[-1]}: {what} {error}", error.hint)
+            return None
+        return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backfill.report.ending import describe, passed_over_text
 from backfill.report.folder import RUN_FOLDERS, RunFolder, last_run
 from backfill.report.page import render
-from backfill.report.summary import check_data, problems_of, summarize
+from backfill.report.summary import check_data, new_names_data, problems_of, sends_data, summarize
 
 __all__ = [
     "RUN_FOLDERS",
@@ -13,8 +13,10 @@ __all__ = [
     "check_data",
     "describe",
     "last_run",
+    "new_names_data",
     "passed_over_text",
     "problems_of",
     "render",
+    "sends_data",
     "summarize",
 ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from backfill.printable import plural
+from backfill.mapping import duration_words
+from backfill.printable import named, plural, short
+from backfill.settings import SANDBOX_URL
 
 __all__ = ["describe", "passed_over_text"]
+
+NAMES_SHOWN = 5
 
 
 def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
@@ -14,11 +19,12 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     events = summary["events"]
     rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
     accepted = plural(events["accepted"], "event") + " accepted"
+    kept = summary["kept_back"]
     if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
         first = {2: "Agree, and run", 77: "Mend that, then run", 78: "Mend that, then run"}.get(status, "Run")
         return f"Stopped: {summary['stopped_by']}", (
             f"{first} the same command again: what is recorded as delivered is not sent twice. "
-            f"{plural(events['pending'], 'event')} left."
+            f"{plural(events['pending'], 'event')} left{f', {kept:,} of them kept back as too new' if kept else ''}."
         )
     parts, todo = [accepted], []
     if summary["unread"]:
@@ -28,8 +34,9 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(passed_over_text(passed))
     if not events["total"]:
         parts[0] = "The export makes no event"
-    elif not summary["requests"] and events["already_delivered"] and not events["pending"]:
-        parts[0] = "Nothing to send: what is ready was delivered before"
+    elif not summary["requests"] and events["pending"] == kept and (kept or events["already_delivered"]):
+        delivered = events["already_delivered"] > 0
+        parts[0] = "Nothing to send: what is ready was delivered before" if delivered else "Nothing to send yet"
     if rejected:
         parts.append(f"{rejected:,} rejected")
     if unreadable := summary["rows"]["unreadable"]:
@@ -42,13 +49,52 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     if events["changed"]:
         parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
         todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
-    if left_out := events["pending"] - summary["held"]:
-        parts.append(f"{left_out:,} left out by --limit")
-        todo.append("Look at your store; when all is well, run again without --limit.")
-    return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
+    for part, then in (*_waiting(summary), *_new(summary)):
+        parts.append(part)
+        todo.append(then)
+    return ", ".join(parts) + ".", " ".join(filter(None, todo)) or "There is nothing to do."
 
 
 def passed_over_text(files: int) -> str:
     """What is said of files that have not changed since they were delivered."""
     all_of = "all of it was" if files == 1 else "all of them were"
     return f"{plural(files, 'file')} unchanged since {all_of} delivered: not read again"
+
+
+def _waiting(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was not sent because it was to wait, and when it is sent."""
+    if kept := summary["kept_back"]:
+        age = duration_words(summary["not_newer_than"])
+        yield f"{kept:,} kept back, under {age} old", f"What is kept back is sent by a run once it is {age} old."
+    if left_out := summary["events"]["pending"] - summary["held"] - kept:
+        options = {"limit_each": "--limit-each", "limit": "--limit"}
+        limits = " and ".join(option for key, option in options.items() if summary[key] is not None) or "--limit"
+        yield f"{left_out:,} left out by {limits}", f"{_look(summary)} run again without {limits}."
+
+
+def _look(summary: dict[str, Any]) -> str:
+    """Where to look for the canaries, and what for."""
+    if not summary["canaries"]:
+        return "When that is mended,"
+    found = [
+        f"{named([name])} (uniqueId {', '.join(short(one) for one in ids)})"
+        for name, ids in list(summary["canaries"].items())[:NAMES_SHOWN]
+    ]
+    if left := len(summary["canaries"]) - len(found):
+        found.append(f"{plural(left, 'more name')}")
+    where = "what the sandbox took" if summary["base_url"] == SANDBOX_URL else "your store"
+    return (
+        f"Now look at {where}: {', '.join(found)}. When each is there once, with the right customer, time and value, "
+        "and no flow did what you do not want,"
+    )
+
+
+def _new(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names of accepted events that the store was never sent before, and what to do if they are slips."""
+    by_name = summary["by_event_name"]
+    new = {one["name"]: one["like"] for one in summary["new_names"] or ()}
+    sent = [name for name in new if by_name.get(name, {}).get("accepted")]
+    if sent:
+        slips = [f"{named([name])} should have been {named([new[name]])}" for name in sent if new[name]][:NAMES_SHOWN]
+        mend = f"If {', or '.join(slips)}, mend the eventName before you send more." if slips else ""
+        yield f"never sent to this store before: {named(sent)}", mend

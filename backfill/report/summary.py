@@ -17,7 +17,7 @@ from backfill.settings import DEFAULT_RATE, Settings
 from backfill.shape import advice
 from backfill.tally import Survey
 
-__all__ = ["check_data", "problems_of", "summarize"]
+__all__ = ["check_data", "new_names_data", "problems_of", "sends_data", "summarize"]
 
 
 def summarize(
@@ -36,6 +36,11 @@ def summarize(
 
     `rows`: read = unreadable + filtered + mapped. `events`: total = invalid + duplicate + already_delivered + changed
     + accepted + refused + pending. `problems` counts rejections by code. Times are RFC 3339 in UTC.
+
+    Of the pending events `held` wait for their file to be mended, `kept_back` until they are as old as `not_newer_than`
+    says, and the rest for the next run, left out by `limit` or `limit_each` or not sent. `sends` are the events that
+    the run was about to send, by name; `canaries` the first that were accepted of those that a limit let through, by
+    uniqueId. `new_names` were never sent to the store before, as far as the ledger knows.
     """
     snapshot = delivered.snapshot
     return {
@@ -72,6 +77,13 @@ def summarize(
         ],
         "unread": [{"name": one.name, "why": one.why} for one in survey.unread],
         "held": survey.events()["held"],
+        "kept_back": survey.events()["kept_back"],
+        "not_newer_than": survey.not_newer_than or None,
+        "limit": settings.limit,
+        "limit_each": settings.limit_each,
+        "sends": sends_data(survey),
+        "canaries": {name: [one[-1] for one in ones] for name, ones in sorted(delivered.canaries.items())},
+        "new_names": new_names_data(survey),
         "notes": export.notes,
     }
 
@@ -89,8 +101,20 @@ def _events(survey: Survey, delivered: Delivered, settings: Settings) -> dict[st
         "changed": before["changed"],
         "accepted": delivered.accepted,
         "refused": before["refused"] - retried + delivered.refused,
-        "pending": delivered.pending + left_out + before["held"],
+        "pending": delivered.pending + left_out + before["held"] + before["kept_back"],
     }
+
+
+def new_names_data(found: Survey) -> list[dict[str, str | None]] | None:
+    """Event names that the store was never sent, each with the name sent before that it is `like`; None: not known."""
+    if found.new_names is None:
+        return None
+    return [{"name": one.name, "like": one.like or None} for one in found.new_names]
+
+
+def sends_data(found: Survey) -> dict[str, dict[str, int]]:
+    """What a run is about to send, by name: how many events, and how many of them are under 72 hours old."""
+    return {name: {"events": one.count, "under_72_hours": one.recent} for name, one in sorted(found.sends.items())}
 
 
 def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[str, Any]:
@@ -109,6 +133,8 @@ def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[
             }
             for name, stats in found.names.items()
         },
+        "not_newer_than": found.not_newer_than or None,
+        "new_names": new_names_data(found),
         "problems": problems_of(found, planned.export),
         "notices": [
             {
@@ -170,6 +196,7 @@ def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[s
         State.REFUSED: "refused_before",
         State.NEW: "ready",
         State.HELD: "held",
+        State.KEPT: "kept_back",
     }
     for state, column in columns.items():
         for name, count in survey.by_name(state).items():
@@ -180,7 +207,7 @@ def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[s
         before = counts.pop("refused_before", 0)
         retried = before if settings.retry_rejected else 0
         left = counts.pop("ready", 0) + retried - counts.get("accepted", 0) - delivered.refused_names.get(name, 0)
-        left += counts.pop("held", 0)
+        left += counts.pop("held", 0) + counts.get("kept_back", 0)
         refused = before - retried + delivered.refused_names.get(name, 0)
         counts.update({key: count for key, count in (("refused", refused), ("pending", left)) if count > 0})
     return dict(sorted(names.items()))

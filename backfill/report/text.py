@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from backfill.mapping import duration_words
+from backfill.names import NewName
 from backfill.plan import Plan
-from backfill.printable import plural, printable
+from backfill.printable import named, plural, printable
 from backfill.settings import Settings
 from backfill.shape import advice
 from backfill.tally import Survey
 
-__all__ = ["check_text", "duration", "promise_text", "ready_text", "result_text"]
+__all__ = ["check_text", "duration", "promise_text", "ready_text", "result_text", "slips_text"]
+
+NEW_NAMES_SHOWN = 5
 
 
 def check_text(planned: Plan, found: Survey, settings: Settings | None) -> str:
@@ -39,9 +43,11 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
         f"{events['duplicate']:,} duplicates, {events['already_delivered']:,} delivered before, "
         f"{events['changed']:,} changed, {events['refused']:,} refused before"
         + (f", {events['held']:,} held back with the files that can't be read" if events["held"] else "")
+        + (f", {events['kept_back']:,} kept back" if events["kept_back"] else "")
     )
     yield ""
     yield from promise_text(found)
+    yield from _new_names_lines(found)
     if not rows.read:
         yield "No rows: the files have a header, or nothing but blank lines."
     if found.problems:
@@ -68,12 +74,33 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
 def promise_text(found: Survey) -> Iterator[str]:
     """Ready events by name, with their oldest and newest."""
     names = {name: stats for name, stats in found.names.items() if stats.count}
-    for name, stats in sorted(names.items(), key=lambda item: -item[1].count)[:20]:
+    for name, stats in sorted(names.items(), key=lambda item: (-item[1].count, item[0]))[:20]:
         span = f"{stats.oldest:%Y-%m-%d} to {stats.newest:%Y-%m-%d}" if stats.oldest and stats.newest else ""
         recent = f", {stats.recent:,} of them under 72 hours old" if stats.recent else ""
         yield f"  {name}: {plural(stats.count, 'event')}, {span}{recent}"
     if len(names) > 20:
         yield f"  and {len(names) - 20:,} more names"
+    if kept := found.events()["kept_back"]:
+        yield f"  kept back: {plural(kept, 'event')} under {duration_words(found.not_newer_than)} old (not_newer_than)"
+
+
+def _new_names_lines(found: Survey) -> Iterator[str]:
+    if found.new_names:
+        shown = [_new_name(one) for one in found.new_names[:NEW_NAMES_SHOWN]]
+        if left := len(found.new_names) - len(shown):
+            shown.append(f"{left:,} more")
+        yield f"Never sent to this store before, as far as the ledger knows: {', '.join(shown)}."
+        yield "Redo makes a new event type, for good, of each name that it does not know."
+
+
+def _new_name(one: NewName) -> str:
+    return named([one.name]) + (f" (did you mean {named([one.like])}?)" if one.like else "")
+
+
+def slips_text(found: Survey) -> str:
+    """Names that were never sent and look like slips of others that were; "" when there are none."""
+    slips = [_new_name(one) for one in found.new_names or () if one.like]
+    return f"never sent to this store before: {', '.join(slips[:NEW_NAMES_SHOWN])}" if slips else ""
 
 
 def ready_text(found: Survey, settings: Settings, total: int) -> str:
@@ -81,15 +108,48 @@ def ready_text(found: Survey, settings: Settings, total: int) -> str:
     requests = settings.requests(total)
     where = "the sandbox" if settings.sandbox else f"store {settings.store} at {settings.base_url}"
     lines = [f"To {where}:", *promise_text(found)]
-    if total < found.events()["ready"]:
-        lines.append(f"only the first {plural(total, 'event')} of these, as --limit says:")
+    if settings.is_part:
+        lines += _limit_lines(found, settings, total)
     if again := max(0, total - found.events()["ready"]):
         lines.append(f"and {plural(again, 'event')} that the API refused before")
     took = duration(requests / settings.rate)
     lines.append(f"{plural(total, 'event')} in {plural(requests, 'request')}, {took}.")
     if not settings.sandbox:
-        lines.append("These events may start live flows: emails and texts to real customers.")
+        lines += [*_new_names_lines(found), *_flows_lines(found)]
     return printable("\n".join(lines))
+
+
+def _limit_lines(found: Survey, settings: Settings, total: int) -> Iterator[str]:
+    events = found.events()
+    if total == events["ready"] + (events["refused"] if settings.retry_rejected else 0):
+        return
+    if settings.limit_each is None:
+        yield f"only the first {'event' if total == 1 else plural(total, 'event')} of these, as --limit says:"
+        return
+    first = "event" if settings.limit_each == 1 else plural(settings.limit_each, "event")
+    says = "--limit-each says" if settings.limit is None else "--limit-each and --limit say"
+    yield f"only the first {first} of each name, {total:,} in all, as {says}:"
+
+
+def _flows_lines(found: Survey) -> Iterator[str]:
+    """What the API's reference says of flows, and what it does not."""
+    count = sum(one.count for one in found.sends.values())
+    recent = sum(one.recent for one in found.sends.values())
+    if not count:
+        return
+    # Those that flows may be expected to act on stand first.
+    names = sorted(found.sends, key=lambda name: (-found.sends[name].recent, -found.sends[name].count, name))
+    what = plural(count, "event")
+    if recent == count:
+        what += " less than 72 hours old"
+    elif recent:
+        what += f", {recent:,} of them less than 72 hours old,"
+    else:
+        what += ", more than 72 hours old," if count == 1 else ", all more than 72 hours old,"
+    whom = "that customer" if count == 1 else "those customers"
+    yield f"Flows that listen to {named(names, last='or')} will see {what} and may email or text {whom}."
+    if recent < count:
+        yield "The API has no flag for history, and does not say whether flows pass over old events."
 
 
 def _time_lines(ready: int, settings: Settings | None) -> Iterator[str]:

@@ -60,6 +60,29 @@ def test_the_canary_and_the_rest(shop, box):
     assert box.summary().duplicates == 0
 
 
+def test_a_canary_of_each_name(shop, box):
+    shop.write(
+        "orders.csv",
+        "order_id,at,email,total,note\n"
+        + "".join(f"{i},2024-01-01,c@example.com,1,Order {'Paid' if i % 5 == 4 else 'Placed'}\n" for i in range(20)),
+    )
+    shop.mapping(event={"eventName": "{note}", "data": ...})
+    canary = shop.deliver("--limit-each", "2", *FAST)
+    assert canary.events == {"total": 20, "accepted": 4, "pending": 16}
+    assert canary.summary["canaries"] == {"Order Paid": ["order:4", "order:9"], "Order Placed": ["order:0", "order:1"]}
+    assert box.ids(STORE) == {"order:0", "order:1", "order:4", "order:9"}
+    assert "only the first 2 events of each name, 4 in all, as --limit-each says:" in canary.done.err
+    assert "16 left out by --limit-each" in canary.done.out
+    # They go on from there; with both, of the first of each the first in all.
+    more = shop.deliver("--limit-each", "2", "--limit", "3", *FAST)
+    assert more.summary["by_event_name"] == {
+        "Order Paid": {"already_delivered": 2, "accepted": 1, "pending": 1},
+        "Order Placed": {"already_delivered": 2, "accepted": 2, "pending": 12},
+    }
+    assert shop.deliver(*FAST).events == {"total": 20, "already_delivered": 7, "accepted": 13}
+    assert box.summary().duplicates == 0
+
+
 def test_what_arrives_is_what_the_mapping_says(shop, box):
     shop.write(
         "orders.csv", "order_id,at,email,total,note\n007,2024-03-10 01:30:00,ada@example.com,12.50,Zoë “ok” \\\n"

@@ -109,6 +109,11 @@ PARTS = [
 DELIVERIES = [
     ("{}", True),
     ("{store: abc, endpoint: bulk, rate: 95.5, concurrency: 4, flows: acknowledged}", True),
+    ("{not_newer_than: 72h}", True),
+    ("{not_newer_than: 0s}", True),
+    ("{not_newer_than: 72}", False),
+    ("{not_newer_than: 1.5h}", False),
+    ("{not_newer_than: 3 days}", False),
     ("{rate: 0}", False),
     ("{concurrency: 1.5}", False),
     ("{endpoint: batch}", False),

@@ -30,6 +30,13 @@ def summary(**parts: Any) -> dict[str, Any]:
         "files": [{"name": "orders.csv", "format": "csv", "read_as": "utf-8", "unchanged": False}],
         "unread": [],
         "held": 0,
+        "kept_back": 0,
+        "not_newer_than": None,
+        "limit": None,
+        "limit_each": None,
+        "sends": {"Order Placed": {"events": 1, "under_72_hours": 0}},
+        "canaries": {},
+        "new_names": [],
         "notes": [],
     }
     return plain | parts | {"events": events | parts.get("events", {}), "rows": rows | parts.get("rows", {})}

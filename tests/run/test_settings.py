@@ -28,6 +28,7 @@ def settings(flags: dict[str, object] | None = None, environment: dict[str, str]
         ("rate", "BACKFILL_RATE", 11.0, "12.5", 13, 95.0),
         ("concurrency", "BACKFILL_CONCURRENCY", 11, "12", 13, 64),
         ("endpoint", "BACKFILL_ENDPOINT", "bulk", "single", "bulk", "single"),
+        ("not_newer_than", "BACKFILL_NOT_NEWER_THAN", "1h", "2h", "3h", ""),
     ],
 )
 def test_precedence(name, variable, flag, said, declared, default):
@@ -95,6 +96,9 @@ def test_the_secret_is_in_no_repr():
         ({}, {**STORE, "BACKFILL_CONCURRENCY": "0.5"}, "concurrency"),
         ({}, {**STORE, "BACKFILL_ENDPOINT": "both"}, "both"),
         ({"limit": 0}, STORE, "--limit"),
+        ({"limit_each": 0}, STORE, "--limit-each"),
+        ({"not_newer_than": "72"}, STORE, '--not-newer-than: "72" is no duration'),
+        ({}, {**STORE, "BACKFILL_NOT_NEWER_THAN": "soon"}, "BACKFILL_NOT_NEWER_THAN"),
         ({"base_url": "http://example.com"}, STORE, "not encrypted"),
     ],
 )
@@ -103,6 +107,10 @@ def test_what_cannot_be(flags, environment, words):
         settings(flags, environment)
     assert caught.value.status == 78
     assert "hush-hush" not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_a_flag_of_no_time_keeps_nothing_back():
+    assert settings({"not_newer_than": "0h"}, STORE, not_newer_than="72h").not_newer_than == ""
 
 
 def test_more_than_the_store_takes_is_a_warning():

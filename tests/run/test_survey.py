@@ -64,6 +64,7 @@ def test_what_will_be_sent_is_told_by_name(look):
     found, _ = look(rows)
     assert found.events() == {
         "total": 6, "invalid": 2, "duplicate": 1, "already_delivered": 0, "changed": 0, "refused": 0, "ready": 3, "held": 0,
+        "kept_back": 0,
     }  # fmt: skip
     placed, refunded = found.names["Order Placed"], found.names["Order Refunded"]
     assert (placed.count, placed.recent) == (2, 1)
@@ -124,7 +125,8 @@ def test_the_summary_balances_whatever_came_of_it(states, invalid, retry, limit,
     assert events["invalid"] == invalid + states.count(State.INVALID)
     assert (events["accepted"], events["duplicate"]) == (accepted, states.count(State.DUPLICATE))
     if limit is None:
-        assert events["pending"] == pending + states.count(State.HELD)
+        assert events["pending"] == pending + states.count(State.HELD) + states.count(State.KEPT)
+    assert told["kept_back"] == states.count(State.KEPT)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +194,7 @@ def test_a_group_apart_is_not_sent_whatever_is_filtered(tmp_path):
     found = survey(plan(mappings.read(path), NOW), None, NOW)
     assert found.events() == {
         "total": 3, "invalid": 2, "duplicate": 0, "already_delivered": 0, "changed": 0, "refused": 0, "ready": 1, "held": 0,
+        "kept_back": 0,
     }  # fmt: skip
     assert found.problems["group_apart"].count == 2
     assert found.rows.filtered == 3
