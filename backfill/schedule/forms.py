@@ -43,16 +43,19 @@ _HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))
 
 
 def render(job: Job, form: Form, year: int) -> dict[str, str]:
-    """The files of a form: name → text. `year` says which summer time. Raises UsageError for what the form can't hold."""
+    """The files of a form: name → text; `year` is for summer time. Raises UsageError for what the form can't hold."""
     return _RENDERERS[form](job, year)
 
 
 def _cron(job: Job, _year: int) -> dict[str, str]:
+    words = job.run("--quiet")
+    here = words.index("--state") + 1
+    run = f'{cron_words([*job.program, *words[:here]])} "$state" {cron_words(words[here + 1 :])}'
     command = (
         f"umask 077; state={cron_words([str(job.state)])}; "
         f'log="$state/cron.log"; mkdir -p "$state"; for pause in {" ".join(map(str, _PAUSES))}; do '
         f"REDO_API_SECRET_FILE={cron_words([str(job.secret_file)])} "
-        f'{cron_words([*job.program, *job.run("--quiet")])} >"$log" 2>&1; status=$?; '
+        f'{run} >"$log" 2>&1; status=$?; '
         'case $status in 11|75) sleep $pause;; *) break;; esac; done; '
         '[ $status -eq 0 ] || { cat "$log"; echo "exit status $status"; }; exit $status'
     )  # fmt: skip

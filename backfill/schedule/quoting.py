@@ -9,7 +9,18 @@ import json
 import shlex
 from collections.abc import Iterable, Sequence
 
-__all__ = ["cron_words", "kubernetes_list", "shell_words", "systemd_command", "systemd_value", "systemd_words", "yaml_text"]
+__all__ = [
+    "cron_words",
+    "kubernetes_list",
+    "shell_words",
+    "systemd_command",
+    "systemd_value",
+    "systemd_words",
+    "yaml_text",
+]
+
+# The last letter that \u reaches.
+_PLANE = 0xFFFF
 
 
 def shell_words(words: Iterable[str]) -> str:
@@ -50,5 +61,10 @@ def kubernetes_list(words: Iterable[str]) -> list[str]:
 
 
 def yaml_text(text: str) -> str:
-    """A text in double quotes: JSON's, which YAML reads."""
-    return json.dumps(text, ensure_ascii=False)
+    """A text in double quotes, as YAML and Python both read it: JSON's, with all that is not seen written out."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(letter if letter.isprintable() else _escape(ord(letter)) for letter in quoted)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code <= _PLANE else f"\\U{code:08x}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -34,7 +34,7 @@ def checked_zone(name: str) -> str:
 def utc_times(at: time, zone: str, year: int) -> tuple[str, str]:
     """The time of day in UTC, HH:MM, under a zone's standard time and in its summer; alike where no clock changes."""
     place = ZoneInfo(zone)
-    days = [datetime.combine(datetime(year, month, 15).date(), at, place) for month in (1, 7)]
+    days = [datetime.combine(date(year, month, 15), at, place) for month in (1, 7)]
     days.sort(key=lambda day: day.utcoffset() or timedelta())
     winter, summer = (day.astimezone(UTC).strftime("%H:%M") for day in days)
     return winter, summer
@@ -43,6 +43,6 @@ def utc_times(at: time, zone: str, year: int) -> tuple[str, str]:
 def _known(name: str) -> bool:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):  # no name, no such zone, a folder of zones, a path out of it
+    except (KeyError, ValueError, OSError):  # no name, no such zone, a folder of zones, a path out of it
         return False
     return True
