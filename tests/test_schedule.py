@@ -25,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
-from backfill.errors import SettingsError, UsageError
+from backfill.errors import SettingsError, StorageError, UsageError
 from backfill.sandbox import SandboxThread
-from backfill.schedule import FORMS, Job, Options, plan_job, render
+from backfill.schedule import FORMS, Job, Options, plan_job, render, save
 from backfill.schedule.forms import _block
 from backfill.schedule.quoting import (
     cron_words,
@@ -667,18 +667,27 @@ def test_zones(tmp_path: Path) -> None:
     assert utc_times(time_of_day(2), "Asia/Kathmandu", YEAR) == ("20:15", "20:15")
 
 
-def test_into_a_file_or_a_folder(lone_shop: Shop) -> None:
+def test_into_a_file_or_a_folder(tmp_path: Path) -> None:
+    crontab, units = render(PLAIN, "cron", YEAR), render(PLAIN, "systemd", YEAR)
+    place = tmp_path / "night.cron"
+    assert save(crontab, place) == save(crontab, place) == [place]
+    folder = tmp_path / "units"
+    with pytest.raises(UsageError, match="is no folder"):
+        save(units, folder)
+    folder.mkdir()
+    assert save(units, folder) == [folder / "backfill-orders.service", folder / "backfill-orders.timer"]
+    assert [path.read_text() for path in sorted(folder.iterdir())] == list(units.values())
+    place.write_text("# mine\n")
+    with pytest.raises(UsageError, match="not written by this command"):
+        save(crontab, place)
+    assert place.read_text() == "# mine\n"
+    with pytest.raises(StorageError, match="can't write"):
+        save(crontab, tmp_path / "missing" / "night.cron")
+
+
+def test_the_command(lone_shop: Shop) -> None:
     lone_shop.env["PYTHONPATH"] = str(ROOT)
-    lone_shop.orders(1)
     lone_shop.mapping()
-    words = ["schedule", "orders.yaml", "--at", "02:00", "--as"]
-    lone_shop.do(*words, "cron", "-o", "night.cron")
-    assert lone_shop.do(*words, "cron", "-o", "night.cron").out == "night.cron\n"
-    units = lone_shop.folder / "units"
-    assert lone_shop.do(*words, "systemd", "-o", units, status=2).err.startswith(f"{units} is no folder")
-    units.mkdir()
-    lone_shop.do(*words, "systemd", "-o", units)
-    assert {path.name for path in units.iterdir()} == {"backfill-orders.service", "backfill-orders.timer"}
-    before = (lone_shop.folder / "orders.yaml").read_bytes()
-    assert "not written by this command" in lone_shop.do(*words, "cron", "-o", "orders.yaml", status=2).err
-    assert (lone_shop.folder / "orders.yaml").read_bytes() == before
+    words = ["schedule", "orders.yaml", "--at", "02:00", "--as", "systemd"]
+    assert lone_shop.do(*words, "-o", ".").out == "backfill-orders.service\nbackfill-orders.timer\n"
+    assert lone_shop.do(*words, "--timezone", "Europe/Berln", status=2).err.endswith('did you mean "Europe/Berlin"?\n')

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import yaml
 
 from backfill.errors import UsageError
-from backfill.read.files import is_remote
 from backfill.schedule.job import Job
 from backfill.schedule.quoting import (
     cron_words,
@@ -78,7 +77,7 @@ def _systemd(job: Job, _year: int) -> dict[str, str]:
     written = [job.state, *([job.metrics_file.parent] if job.metrics_file else [])]
     # The interpreter behind a virtual environment is often in a home folder (pyenv, uv).
     needed = [*written, job.mapping, Path(job.program[0]), job.interpreter]
-    needed += [Path(os.path.abspath(job.mapping.parent / file)) for file in job.files if not is_remote(file)]  # noqa: PTH100
+    needed += [Path(os.path.abspath(job.mapping.parent / file)) for file in job.files if not _remote(file)]  # noqa: PTH100
     facts = {
         "unit": unit,
         "credential": credential,
@@ -209,6 +208,11 @@ def _templates() -> Environment:
     )
 
 
+def _remote(file: str) -> bool:
+    """Whether the export comes by URL. (Asking `read` would load Polars for it.)"""
+    return "://" in file
+
+
 def _any_below(paths: list[Path], tops: tuple[Path, ...]) -> bool:
     return any(path.is_relative_to(top) for path in paths for top in tops)
 
@@ -217,7 +221,7 @@ def _exports_folder(job: Job) -> PurePosixPath | None:
     """The one folder in the container that holds every file of the export; None when all come by URL."""
     folders = []
     for file in job.files:
-        if is_remote(file):
+        if _remote(file):
             continue
         full = PurePosixPath(os.path.normpath(_IMPORT / file))
         literal = next((i for i, part in enumerate(full.parts) if glob.has_magic(part)), len(full.parts))
