@@ -24,6 +24,7 @@ from backfill.cli.look import report, schema, status
 from backfill.cli.preview import preview
 from backfill.cli.run import run
 from backfill.cli.sandbox import sandbox
+from backfill.cli.schedule import schedule
 from backfill.cli.shared import tell
 from backfill.errors import BackfillError, BugError, InterruptedRun
 from backfill.terminal import fit_streams
@@ -46,7 +47,7 @@ def backfill(context: click.Context, *, debug: bool) -> None:
     context.ensure_object(dict)["debug"] = debug
 
 
-for command in (check, preview, run, status, report, schema, sandbox, completion, help_):
+for command in (check, preview, run, status, report, schedule, schema, sandbox, completion, help_):
     backfill.add_command(command)
 
 
