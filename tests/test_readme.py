@@ -100,7 +100,7 @@ def run_all(root: Path) -> list[tuple[str, int]]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=60,
+            timeout=100,
             check=False,
         )
         output = done.stdout.decode().replace(box.base_url, api.BASE_URL)

@@ -45,7 +45,7 @@ def schedule(
 
     \b
     backfill schedule orders.yaml --at 02:00 --as cron
-    sudo backfill schedule orders.yaml --at 02:00 --as systemd -o /etc/systemd/system
+    backfill schedule orders.yaml --at 02:00 --as systemd -o units/
     """
     from datetime import UTC, datetime
 
