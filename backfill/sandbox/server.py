@@ -53,7 +53,7 @@ class Sandbox:
         self._store = await asyncio.to_thread(Store, self.options.database)
         try:
             journal = Journal(self._store)
-            self._api = Api(self.options, journal)
+            self._api = Api(self.options, journal, self._store.wants)
             self._runner = web.AppRunner(
                 self._app(),
                 access_log=None,
@@ -127,7 +127,7 @@ class Sandbox:
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
         store = f"{PREFIX}/stores/{{store}}"
         app.add_routes([web.post(f"{store}/events", self._take), web.post(f"{store}/events/bulk", self._take)])
-        app.add_routes(Manage(self, self._store, self.options.host).routes())
+        Manage(self, self._store, self.options.host).attach(app)
         return app
 
     async def _listen(self) -> None:
