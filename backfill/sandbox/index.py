@@ -1,8 +1,8 @@
 """What the page knows of the events: an index that follows the store by seq, built when somebody looks.
 
 It is no part of the store: an event that arrives costs no more for it, and the file of an earlier run needs
-nothing new. It lives in a database of its own that ends with the process (SQLite keeps what does not fit into memory in a temporary
-file without a name), so that a question to it keeps no request of the API waiting.
+nothing new. It lives in a database of its own that ends with the process (SQLite keeps what does not fit into
+memory in a temporary file without a name), so that a question to it keeps no request of the API waiting.
 
 Who is who: the reference says that a customer's id wins over the email, and that over the phone number; that a customer
 who matches nobody is created; and that profile fields are patches, in which an omitted value erases nothing. What it
@@ -12,7 +12,6 @@ is theirs from then on, unless it is somebody else's already.
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import threading
@@ -22,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from backfill.sandbox.judge import Json, is_unset
+from backfill.sandbox.judge import Json
 from backfill.sandbox.store import Store, StoreError
 
 _CHUNK = 1000
@@ -33,13 +32,14 @@ _SCHEMA = """
 PRAGMA journal_mode = MEMORY;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -65536;
-CREATE TABLE seen (
-    seq INTEGER PRIMARY KEY, ms INTEGER, at REAL, store INTEGER, name INTEGER, kind INTEGER, first INTEGER, who INTEGER
-);
-CREATE INDEX seen_by_customer ON seen (who, kind, ms, seq);
+CREATE TABLE seen (seq INTEGER PRIMARY KEY, ms INTEGER, store INTEGER, name INTEGER, who INTEGER);
+CREATE INDEX seen_by_customer ON seen (who, ms);
 CREATE INDEX seen_by_name ON seen (name);
-CREATE INDEX dropped ON seen (kind) WHERE kind > 0;
-CREATE INDEX dropped_for ON seen (first) WHERE kind > 0;
+CREATE TABLE dropped (
+    seq INTEGER PRIMARY KEY, at REAL, store INTEGER, name INTEGER, who INTEGER, differs INTEGER, first INTEGER
+);
+CREATE INDEX dropped_by_customer ON dropped (who);
+CREATE INDEX dropped_by_first ON dropped (first);
 CREATE TABLE known (key TEXT PRIMARY KEY, who INTEGER) WITHOUT ROWID;
 CREATE TABLE customer (
     who INTEGER PRIMARY KEY, store INTEGER, id TEXT, email TEXT, phone TEXT, first TEXT, last TEXT,
@@ -141,6 +141,8 @@ class _Chunk:
         self._known: dict[str, int] = {}
         self._customers: dict[int, list[Any]] = {}
         self._new_keys: dict[str, int] = {}
+        self._seen: list[Row] = []
+        self._dropped: list[Row] = []
         self._days: Counter[tuple[int, int, int]] = Counter()
         self._totals: Counter[tuple[int, int, int]] = Counter()
 
@@ -150,41 +152,44 @@ class _Chunk:
         for row in rows:
             row[2] = index.number_of(index.stores, row[2])
             row[3] = index.number_of(index.names, row[3])
-        self._load(rows)
-        seen = [self._seen(*row) for row in rows]
+        keys = [_keys(row[2], row[6]) for row in rows]
+        self._load(keys)
+        for row, theirs in zip(rows, keys, strict=True):
+            self._take(theirs, *row)
         put = self._put
-        put("INSERT INTO seen", seen, 8)
+        put("INSERT INTO seen", self._seen, 5)
+        put("INSERT INTO dropped", self._dropped, 7)
         put("INSERT INTO known", list(self._new_keys.items()), 2)
         put("INSERT OR REPLACE INTO customer", list(map(_with_words, self._customers.values())), 10)
         adding = "ON CONFLICT DO UPDATE SET n = n + excluded.n"
         put("INSERT INTO days", [[*key, n] for key, n in self._days.items()], 4, adding)
         put("INSERT INTO totals", [[*key, n] for key, n in self._totals.items()], 4, adding)
 
-    def _seen(
-        self, seq: int, at: float, store: int, name: int, kind: int, first: int | None, said: list[Any], data: Json
-    ) -> list[Any]:
-        """Count one event; its row of `seen`."""
+    def _take(
+        self, keys: list[str], seq: int, at: float, store: int, name: int, kind: int, first: int | None,
+        said: list[Any], unset: list[tuple[str, Json]] | None,
+    ) -> None:  # fmt: skip
         stamp, *identity = said
-        ms = _milliseconds(stamp, at)
-        who = self._who(store, identity[:3], create=kind == 0)
         self._totals[store, name, kind] += 1
-        if kind == 0 and who is not None:
-            self._days[store, name, ms // _DAY_MS] += 1
-            customer = self._customers[who]
-            for place, value in enumerate(identity, 2):
-                if value is not None:
-                    customer[place] = value
-            customer[7] += 1
-            customer[8] = max(customer[8], ms)
-            if isinstance(data, dict):
-                self._count_unset(seq, store, name, data)
-        return [seq, ms, at, store, name, kind, first, who]
-
-    def _who(self, store: int, identifiers: list[str | None], *, create: bool) -> int | None:
-        keys = _keys(store, identifiers)
         who = next((self._known[key] for key in keys if key in self._known), None)
-        if not create:
-            return who
+        if kind:
+            self._dropped.append((seq, at, store, name, who, kind - 1, first))
+            return
+        who = self._known_by(who, store, keys)
+        ms = _milliseconds(stamp, at)
+        self._seen.append((seq, ms, store, name, who))
+        self._days[store, name, ms // _DAY_MS] += 1
+        customer = self._customers[who]
+        for place, value in enumerate(identity, 2):
+            if value is not None:
+                customer[place] = value
+        customer[7] += 1
+        customer[8] = max(customer[8], ms)
+        for key, value in unset or ():
+            self._count_unset(seq, store, name, key, value)
+
+    def _known_by(self, who: int | None, store: int, keys: list[str]) -> int:
+        """The customer, or a new one; whoever it is has these keys from now on."""
         if who is None:
             who = self._index.customers.total() + 1
             self._index.customers[store] += 1
@@ -194,19 +199,16 @@ class _Chunk:
                 self._known[key] = self._new_keys[key] = who
         return who
 
-    def _count_unset(self, seq: int, store: int, name: int, data: dict[str, Json]) -> None:
+    def _count_unset(self, seq: int, store: int, name: int, key: str, value: Json) -> None:
         counted = self._index.unset
-        for key, value in data.items():
-            if is_unset(value):
-                what = (store, name, key[:200], json.dumps(value))
-                if what not in counted and len(counted) >= _MAX_UNSET:
-                    what = (store, name, "(other keys)", "")
-                counted.setdefault(what, [0, seq])[0] += 1
+        what = (store, name, key[:200], "null" if value is None else '""' if value == "" else "0")
+        if what not in counted and len(counted) >= _MAX_UNSET:
+            what = (store, name, "(other keys)", "")
+        counted.setdefault(what, [0, seq])[0] += 1
 
-    def _load(self, rows: list[list[Any]]) -> None:
-        """What is known of the customers of these events."""
-        keys = {key for row in rows for key in _keys(row[2], row[6][1:4])}
-        found = self._get("key, who", "known", "key", list(keys))
+    def _load(self, keys: list[list[str]]) -> None:
+        """What is known of the customers who have these keys."""
+        found = self._get("key, who", "known", "key", list({key for theirs in keys for key in theirs}))
         self._known = dict(found)
         whos = list(set(self._known.values()))
         columns = "who, store, id, email, phone, first, last, events, newest"
@@ -225,9 +227,9 @@ class _Chunk:
             self._db.execute(sql, (orjson.dumps(rows).decode(),))
 
 
-def _keys(store: int, identifiers: list[str | None]) -> list[str]:
+def _keys(store: int, said: list[str | None]) -> list[str]:
     """What a customer is found by, the strongest first."""
-    return [f"{store}{kind}{text}" for kind, text in zip("iep", identifiers, strict=True) if text is not None]
+    return [f"{store}{kind}{text}" for kind, text in zip("iep", said[1:4], strict=True) if text is not None]
 
 
 def _with_words(customer: list[Any]) -> list[Any]:

@@ -65,10 +65,10 @@ class Looked(Protocol):
 class Live:
     """Handlers; `guard` raises for a request that may not be answered."""
 
-    def __init__(self, sandbox: Looked, store: Store, guard: Callable[[web.Request], None]) -> None:
+    def __init__(self, sandbox: Looked, store: Store, index: Index, guard: Callable[[web.Request], None]) -> None:
         self._sandbox = sandbox
-        self._index = Index(store)
-        self._look = Look(store, self._index)
+        self._index = index
+        self._look = Look(store, index)
         self._guard = guard
         self._following: asyncio.Task[None] | None = None
 

@@ -70,11 +70,14 @@ class Look:
     def events(self, only: Filter, *, before: int | None, dropped: bool, differing: bool = False) -> Shown:
         """A page of events, the newest arrival first; `dropped`: the duplicates, `differing` with other content."""
         store, name = self._numbers(only)
-        kinds = "kind = 2" if differing else "kind > 0" if dropped else "kind = 0"
+        if -1 in {store, name}:
+            return {"events": [], "before": None}
+        table = "first FROM dropped" if dropped else "NULL FROM seen"
         rows = self.index.ask(
-            f"SELECT seq, who, first FROM seen WHERE {kinds} AND (?1 IS NULL OR store = ?1)"  # noqa: S608 - constants
-            f" {'' if name is None else 'AND name = ?2'} AND (?3 IS NULL OR seq < ?3) ORDER BY seq DESC LIMIT ?4",
-            *(store, name, before, PAGE + 1),
+            f"SELECT seq, who, {table} WHERE seq < ?3 AND (?1 IS NULL OR store = ?1)"
+            f" {'' if name is None else 'AND name = ?2'} {'AND differs' if differing else ''}"
+            " ORDER BY seq DESC LIMIT ?4",
+            *(store, name, before or 2**62, PAGE + 1),
         )
         labels = self._labels(row[1] for row in rows)
         beside = {seq: {"who": who, "customer": labels.get(who), "first": first} for seq, who, first in rows[:PAGE]}
@@ -112,18 +115,17 @@ class Look:
         if not rows:
             raise NotThereError(f"no customer {who}")
         seen = self.index.ask(
-            "SELECT seq, ms FROM seen WHERE who = ?1 AND kind = 0 AND (?2 IS NULL OR (ms, seq) < (?2, ?3))"
-            " ORDER BY ms DESC, seq DESC LIMIT ?4",
-            *(who, *(before or (None, None)), PAGE + 1),
+            "SELECT seq, ms FROM seen WHERE who = ?1 AND (ms, seq) < (?2, ?3) ORDER BY ms DESC, seq DESC LIMIT ?4",
+            *(who, *(before or (2**62, 0)), PAGE + 1),
         )
         shown: Shown = {
             "events": [_whole(event) for event in self.store.some([seq for seq, _ in seen[:PAGE]])],
             "before": f"{seen[PAGE - 1][1]},{seen[PAGE - 1][0]}" if len(seen) > PAGE else None,
         }
         if before is None:
-            ((dropped,),) = self.index.ask("SELECT count(*) FROM seen WHERE who = ? AND kind > 0", who)
+            ((dropped,),) = self.index.ask("SELECT count(*) FROM dropped WHERE who = ?", who)
             newest = self.index.ask(
-                f"SELECT seq FROM seen WHERE who = ? AND kind = 0 ORDER BY seq DESC LIMIT {_MAX_MERGED}",  # noqa: S608
+                f"SELECT seq FROM seen WHERE who = ? ORDER BY seq DESC LIMIT {_MAX_MERGED}",  # noqa: S608
                 who,
             )
             profile = merged(self.store.customer_parts([seq for (seq,) in newest]))
@@ -135,19 +137,19 @@ class Look:
         found = self.store.some([seq])
         if not found:
             raise NotThereError(f"no event {seq}")
-        rows = self.index.ask("SELECT who, first FROM seen WHERE seq = ?", seq)
+        rows = self.index.ask(
+            "SELECT who, NULL FROM seen WHERE seq = ?1 UNION ALL SELECT who, first FROM dropped WHERE seq = ?1", seq
+        )
         who, first = rows[0] if rows else (None, None)
         first_one = self.store.some([first]) if first else []
-        later = self.index.ask(
-            "SELECT seq, at, kind FROM seen WHERE first = ? AND kind > 0 ORDER BY seq LIMIT 100", seq
-        )
+        later = self.index.ask("SELECT seq, at, differs FROM dropped WHERE first = ? ORDER BY seq LIMIT 100", seq)
         begin, end = self.store.request_of(seq)
         return _whole(found[0]) | {
             "who": who,
             "customer": self._labels([who]).get(who),
             "request": {"first": begin, "events": end - begin + 1},
             "original": _whole(first_one[0]) if first_one else None,
-            "later": [{"seq": seq, "at": at, "differs": kind == 2} for seq, at, kind in later],
+            "later": [{"seq": seq, "at": at, "differs": bool(differs)} for seq, at, differs in later],
         }
 
     def unset(self, only: Filter) -> Shown:

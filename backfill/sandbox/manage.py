@@ -15,6 +15,7 @@ from aiohttp import web
 
 from backfill.sandbox.answers import Answer, problem, to_json
 from backfill.sandbox.faults import Faults, FaultsError
+from backfill.sandbox.index import Index
 from backfill.sandbox.live import HEADERS, Live
 from backfill.sandbox.page import render
 
@@ -58,7 +59,8 @@ class Manage:
         self._store = store
         # On another address than this machine's own, the user has asked to be reached by any name.
         self._hosts = _LOOPBACK if host in _LOOPBACK else None
-        self._live = Live(sandbox, store, self._guard)
+        self.index = Index(store)
+        self._live = Live(sandbox, store, self.index, self._guard)
 
     def attach(self, app: web.Application) -> None:
         """Answer all paths outside the API, until the app ends."""

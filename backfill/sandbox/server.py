@@ -127,7 +127,8 @@ class Sandbox:
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
         store = f"{PREFIX}/stores/{{store}}"
         app.add_routes([web.post(f"{store}/events", self._take), web.post(f"{store}/events/bulk", self._take)])
-        Manage(self, self._store, self.options.host).attach(app)
+        self._manage = Manage(self, self._store, self.options.host)
+        self._manage.attach(app)
         return app
 
     async def _listen(self) -> None:

@@ -238,7 +238,8 @@ class Store:
         """What an index needs of the events past `after`, as one JSON array; and how often all was forgotten.
 
         Each is [seq, at, store, name, 0 stored | 1 duplicate | 2 with other content, the first one's seq,
-        [eventTimestamp, customer's id, email, phoneNumber, firstName, lastName], `data` if it holds unset values].
+        [eventTimestamp, customer's id, email, phoneNumber, firstName, lastName],
+        [[key, value], ...] for what in `data` counts as unset, or null].
         One step of SQLite makes it, outside Python: requests are not kept waiting row by row.
         """
         with self._lock:
@@ -392,7 +393,10 @@ SELECT coalesce(json_group_array(json_array(
     ) END,
     json_extract(body, '$.eventTimestamp', '$.customer.id', '$.customer.email', '$.customer.phoneNumber',
                  '$.customer.firstName', '$.customer.lastName'),
-    CASE WHEN dropped AND NOT duplicate THEN json_extract(body, '$.data') END
+    CASE WHEN dropped AND NOT duplicate THEN (
+        SELECT json_group_array(json_array(key, atom)) FROM json_each(e.body, '$.data')
+        WHERE type = 'null' OR atom = '' OR type IN ('integer', 'real') AND atom = 0
+    ) END
 )), '[]') FROM (SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?) e
 """
 _CUSTOMERS = """

@@ -26,7 +26,7 @@ const TABS = [
   ["events", "Events", (live) => live.stored],
   ["duplicates", "Duplicates", (live) => live.duplicates],
   ["refused", "Refused", (live) => live.refused],
-  ["unset", "Unset values", (live) => live.unset],
+  ["unset", "Unset", (live) => live.unset],
 ];
 
 const answers = new Map(); // path: what it answered, and its ETag
@@ -135,7 +135,7 @@ function showFrame() {
   const chosen = filter();
   for (const [tab, { link: anchor, count: badge }] of tabs) {
     anchor.href = link(tab);
-    if (path.split("/")[0] === tab) anchor.setAttribute("aria-current", "page");
+    if ((shown?.tab ?? path.split("/")[0]) === tab) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
     const n = live && TABS.find(([one]) => one === tab)[2](live);
     say(badge, n ? number(n) : "");
@@ -167,7 +167,7 @@ function showStatus(trouble) {
   const quiet = (now - arrived.at) / 1000;
   const busy = quiet < 3 && arrived.speed > 0;
   status.className = busy ? "status busy" : "status";
-  if (busy) say(status, `Receiving ${number(Math.max(1, Math.round(arrived.speed)))} events a second`);
+  if (busy) say(status, `Receiving ${count(Math.max(1, Math.round(arrived.speed)), "event")} a second`);
   else if (!total) say(status, "Waiting for the first event");
   else say(status, arrived.speed ? `Listening; the last event came ${ago(quiet)}` : "Listening");
 

@@ -106,6 +106,7 @@ function svg(bars, unit, palette, width) {
     marginLeft: narrow ? 40 : 52,
     marginRight: 8,
     marginTop: 16,
+    style: { fontSize: "12px" },
     x: { type: "utc", label: null, domain: [from, to], ticks: narrow ? 4 : 8 },
     y: { label: null, grid: true, ticks: 4, tickFormat: narrow ? "~s" : ",d", nice: true },
     color: { domain: names, range: names.map((one) => palette.of(one)) },

@@ -139,6 +139,15 @@ export async function customer({ get, link, parts }) {
   };
 }
 
+/** "countryCode" as "Country code": these names are the API's own. */
+const spaced = (object) =>
+  Object.fromEntries(
+    Object.entries(object).map(([key, shown]) => {
+      const words = key.replace(/[A-Z](?![A-Z])/g, (letter) => ` ${letter.toLowerCase()}`).replace(/\d+/, " $&");
+      return [words[0].toUpperCase() + words.slice(1), shown];
+    }),
+  );
+
 function card(one, profile, dropped, link) {
   const { location = {}, customFields = {}, email, phoneNumber, id, firstName, lastName } = profile;
   const facts = { "First name": firstName, "Last name": lastName, Email: email, Phone: phoneNumber, "Redo id": id };
@@ -148,7 +157,7 @@ function card(one, profile, dropped, link) {
     { class: "card" },
     el("h2", {}, "Profile"),
     fields(known),
-    Object.keys(location).length > 0 && [el("h3", {}, "Location"), fields(location)],
+    Object.keys(location).length > 0 && [el("h3", {}, "Location"), fields(spaced(location))],
     Object.keys(customFields).length > 0 && [el("h3", {}, "Custom fields"), fields(customFields)],
     el("h3", {}, "Store"),
     el("p", {}, name(one.store)),

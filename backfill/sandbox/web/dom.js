@@ -32,7 +32,7 @@ export function el(tag, attributes = {}, ...children) {
 
 /** Put children at the end of an element. */
 export function put(into, ...children) {
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
     into.append(child instanceof Node ? child : visible(child));
   }

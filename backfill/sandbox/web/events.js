@@ -72,7 +72,7 @@ export async function events({ get, link, live, filter, query, path, refresh }, 
 export async function event({ get, link, parts }) {
   const one = await get(`events/${parts[0]}`);
   const came = one.request.events > 1
-    ? `in bulk, ${count(one.request.events, "event")} in its request (number ${one.seq - one.request.first + 1})`
+    ? `number ${one.seq - one.request.first + 1} of ${count(one.request.events, "event")} in a bulk request`
     : "alone in its request";
   const facts = [
     ["Customer", one.who ? el("a", { href: link(`customers/${one.who}`) }, name(one.customer || "customer")) : "none: it was dropped"],
@@ -84,6 +84,7 @@ export async function event({ get, link, parts }) {
   ];
   return {
     title: one.name,
+    tab: one.kind === "stored" ? "events" : "duplicates",
     nodes: [
       el("p", { class: "crumb" }, el("a", { href: link(one.kind === "stored" ? "events" : "duplicates") }, one.kind === "stored" ? "Events" : "Duplicates"), ` / ${number(one.seq)}`),
       el("h1", {}, name(one.name), KINDS[one.kind] && el("span", { class: `tag ${one.kind}` }, KINDS[one.kind])),
@@ -115,7 +116,7 @@ function laterOnes(one, link) {
     el("p", {}, "Later events had the same uniqueId:"),
     el(
       "ul",
-      {},
+      { class: "values" },
       one.later.map((late) =>
         el("li", {}, el("a", { href: link(`events/${late.seq}`) }, late.differs ? "with other content" : "the same again"), ", ", time(late.at * 1000, { exact: true })),
       ),
@@ -139,7 +140,7 @@ function comparison(late, link) {
     el(
       "tr",
       { class: differs ? "differs" : null },
-      el("th", { scope: "row" }, name(path), differs && el("span", { class: "tag" }, "differs")),
+      el("th", { scope: "row" }, name(path)),
       cell(before, path, differs && "del"),
       cell(after, path, differs && "ins"),
     );

@@ -17,7 +17,7 @@ export function value(given) {
 
 /** An object as names and values; names in `unset` are marked as values that the API does not keep. */
 export function fields(object, unset = []) {
-  const entries = Object.entries(object);
+  const entries = plainFirst(Object.entries(object));
   if (!entries.length) return el("span", { class: "faint" }, "nothing");
   const rows = entries.slice(0, MANY * 2).map(([key, given]) => {
     const without = unset.includes(key);
@@ -49,25 +49,29 @@ function list(given) {
   const plain = (one) => one === null || typeof one !== "object";
   const flat = (one) => !plain(one) && !Array.isArray(one) && Object.values(one).every(plain);
   if (shown.every(flat)) {
-    const keys = [...new Set(shown.flatMap(Object.keys))];
+    // Words first, figures after them; else in the order in which they came.
+    const keys = [...new Set(shown.flatMap(Object.keys))].sort((a, b) => numeric(shown, a) - numeric(shown, b));
     if (keys.length && keys.length <= 8) return el("div", {}, table(keys, shown), rest);
   }
   return el("div", {}, el("ul", { class: "values" }, shown.map((one) => el("li", {}, value(one)))), rest);
 }
+
+const nested = ([, given]) => Number(given !== null && typeof given === "object");
+const plainFirst = (entries) => entries.sort((a, b) => nested(a) - nested(b));
+const numeric = (rows, key) => rows.every((row) => !Object.hasOwn(row, key) || typeof row[key] === "number");
 
 function table(keys, rows) {
   const cell = (row, key) => {
     if (!Object.hasOwn(row, key)) return el("td", {});
     return el("td", { class: typeof row[key] === "number" ? "n" : null }, value(row[key]));
   };
-  const numeric = (key) => rows.every((row) => !Object.hasOwn(row, key) || typeof row[key] === "number");
   return el(
     "div",
     { class: "scroll", tabindex: "0", role: "group", "aria-label": "table" },
     el(
       "table",
       { class: "small" },
-      el("thead", {}, el("tr", {}, keys.map((key) => el("th", { scope: "col", class: numeric(key) ? "n" : null }, name(key))))),
+      el("thead", {}, el("tr", {}, keys.map((key) => el("th", { scope: "col", class: numeric(rows, key) ? "n" : null }, name(key))))),
       el("tbody", {}, rows.map((row) => el("tr", {}, keys.map((key) => cell(row, key))))),
     ),
   );

@@ -3,11 +3,7 @@
 import { el } from "./dom.js";
 
 const NUMBER = new Intl.NumberFormat("en");
-const utc = (options) => new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" });
-const DATE = utc({ day: "numeric", month: "short", year: "numeric" });
-const TIME = utc({ hour: "2-digit", minute: "2-digit" });
-const SECONDS = utc({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const MONTH = utc({ month: "long", year: "numeric" });
+const MONTHS = "January February March April May June July August September October November December".split(" ");
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i;
 
@@ -21,18 +17,24 @@ export const count = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one
 export const isDate = (text) => RFC_3339.test(text) && !Number.isNaN(Date.parse(text));
 
 /** "March 2024", in UTC. */
-export const month = (moment) => MONTH.format(new Date(moment));
+export const month = (moment) => {
+  const date = new Date(moment);
+  return `${MONTHS[date.getUTCMonth()]} ${date.getUTCFullYear()}`;
+};
 
 /** "5 Mar 2024", in UTC. */
-export const day = (moment) => DATE.format(new Date(moment));
+export const day = (moment) => {
+  const date = new Date(moment);
+  return `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()].slice(0, 3)} ${date.getUTCFullYear()}`;
+};
 
 /** "5 Mar 2024, 14:02 UTC"; the title says it as it came. */
 export function time(moment, { exact = false } = {}) {
   const date = new Date(moment);
   if (Number.isNaN(date.getTime())) return el("span", {}, moment);
-  const clock = (exact ? SECONDS : TIME).format(date);
-  const words = `${DATE.format(date)}, ${clock} UTC`;
-  return el("time", { datetime: date.toISOString(), title: typeof moment === "string" ? moment : date.toISOString() }, words);
+  const iso = date.toISOString();
+  const clock = iso.slice(iso.indexOf("T") + 1).slice(0, exact ? 8 : 5);
+  return el("time", { datetime: iso, title: typeof moment === "string" ? moment : iso }, `${day(date)}, ${clock} UTC`);
 }
 
 /** "59.90 USD" by the currency's own places; the number alone where there is no currency. */

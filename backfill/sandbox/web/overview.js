@@ -30,7 +30,7 @@ export async function overview({ get, link, live, filter }) {
     {},
     figures,
     el("section", {}, el("h2", {}, "When it happened"), el("p", { class: "faint" }, "By each event's own time, in UTC: a wrong year shows here."), el("div", { class: "panel" }, drawing.nodes[0], key, drawing.nodes[1])),
-    el("section", {}, el("h2", {}, "Just arrived"), latest),
+    el("section", {}, el("h2", {}, "Just arrived"), el("p", { class: "faint" }, "The last ones, each with its own time."), latest),
     el("section", {}, el("h2", {}, "Requests"), requests),
   );
 

@@ -95,7 +95,7 @@ export async function unset({ get, link, filter }) {
     title: "Unset values",
     nodes: [
       el("h1", {}, "Unset values"),
-      el("p", { class: "lead" }, "In ", el("code", {}, "data"), ", Redo takes 0, null and empty text for “not set” and does not store them. A segment cannot ask for them. In ", el("code", {}, "$extra"), " they are kept."),
+      el("p", { class: "lead" }, "In ", el("code", {}, "data"), ", Redo takes 0, null and empty text for “not set” and does not store them. In ", el("code", {}, "$extra"), " they are kept."),
       nothing,
       el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Unset values" }, el("table", {}, el("thead", {}, el("tr", {}, head, el("th", { scope: "col", class: "n" }, "Events"), el("th", {}))), place)),
     ],
