@@ -217,6 +217,7 @@ async function show() {
   followed = false;
   shown = made;
   fill(main, made.nodes);
+  main.dataset.shown = at;
   showFrame();
   document.title = visible(`${short(made.title, 80)} · backfill sandbox`);
   if (!first) main.focus({ preventScroll: true });
