@@ -87,7 +87,7 @@ const main = el("main", { id: "main", tabindex: "-1" });
 function frame() {
   for (const { link: tab, count: badge } of tabs.values()) tab.append(" ", badge);
   document.body.append(
-    el("a", { class: "skip", href: "#main", on: { click: (click) => (click.preventDefault(), main.focus()) } }, "Skip to content"),
+    el("a", { href: "#main", class: "skip", on: { click: (click) => (click.preventDefault(), main.focus()) } }, "Skip to content"),
     el(
       "header",
       {},
