@@ -16,9 +16,9 @@ from aiohttp import web
 from backfill.sandbox.answers import Answer, accepted, problem, to_json
 from backfill.sandbox.journal import Journal
 from backfill.sandbox.judge import Json, Malformed, Refused, Taken, events_of, judge, parse, sizes_of
+from backfill.sandbox.kept import Batch, Refusal, StoreError
 from backfill.sandbox.limit import Bucket
 from backfill.sandbox.options import Options
-from backfill.sandbox.store import Batch, Refusal, StoreError
 from backfill.sandbox.tally import Tally
 
 # How many bad events of a bulk its problem details name.

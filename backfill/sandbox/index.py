@@ -22,7 +22,8 @@ from typing import Any
 import orjson
 
 from backfill.sandbox.judge import Json
-from backfill.sandbox.store import Store, StoreError
+from backfill.sandbox.kept import StoreError
+from backfill.sandbox.store import Store
 
 _CHUNK = 1000
 # Keys of `data` whose unset values are counted one by one; of more than that nobody reads the list.

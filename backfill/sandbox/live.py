@@ -20,8 +20,8 @@ from aiohttp import web
 from backfill import charts
 from backfill.sandbox.answers import problem, to_json
 from backfill.sandbox.index import Index
+from backfill.sandbox.kept import StoreError
 from backfill.sandbox.look import Filter, Look, NotThereError
-from backfill.sandbox.store import StoreError
 
 if TYPE_CHECKING:
     from backfill.sandbox.faults import Faults

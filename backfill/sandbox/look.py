@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfill.sandbox.index import Index
-from backfill.sandbox.store import Store, Stored
+from backfill.sandbox.kept import Stored
+from backfill.sandbox.store import Store
 
 PAGE = 50
 # A profile is merged from so many of a customer's newest events; more of them would hold the store up.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import orjson
 from jinja2 import Environment
 
-from backfill.sandbox.store import Stored
+from backfill.sandbox.kept import Stored
 from backfill.sandbox.tally import Summary
 
 _MAX_SHOWN = 2000

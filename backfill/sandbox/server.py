@@ -14,11 +14,12 @@ from backfill.sandbox.answers import Answer, problem
 from backfill.sandbox.api import Api
 from backfill.sandbox.faults import Faults, Kind, Mischief, Turn
 from backfill.sandbox.journal import Journal
+from backfill.sandbox.kept import Stored, StoreError
 from backfill.sandbox.manage import Manage
 from backfill.sandbox.misbehave import INSTEAD, close_after, cut, gone, instead, lie, pause, reset, trickle
 from backfill.sandbox.options import Options
 from backfill.sandbox.schema import MAX_BULK_EVENTS, MAX_EVENT_BYTES
-from backfill.sandbox.store import Store, Stored, StoreError
+from backfill.sandbox.store import Store
 from backfill.sandbox.tally import Summary
 
 PREFIX = "/v2.2"

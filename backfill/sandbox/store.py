@@ -9,7 +9,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +17,7 @@ import orjson
 
 from backfill.sandbox.answers import to_json
 from backfill.sandbox.judge import Json, Taken, is_unset
+from backfill.sandbox.kept import Batch, Counts, KeptRefusal, Refusal, Stored, StoreError
 from backfill.sandbox.schema import MAX_BULK_EVENTS
 
 # Marks the file as a sandbox's, so that no other database is written to by mistake ("bfsb").
@@ -56,74 +56,6 @@ CREATE TABLE IF NOT EXISTS refused (
     body TEXT NOT NULL
 )
 """
-
-
-class StoreError(OSError):
-    """The database cannot be used; the message says which file and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One event that was answered with 202 (or would have been, had the answer not been lost).
-
-    seq: 1, 2, ... in order of arrival. at: Unix seconds of arrival. timestamp: its own, or that of arrival.
-    event: as the API keeps it, numbers as JavaScript reads them, without the values in `data` that count as
-    unset. dropped: those values.
-    duplicate: the store had this uniqueId before, so the API drops it without a word.
-    differs: it is a duplicate whose content is not that of the first.
-    """
-
-    seq: int
-    at: float
-    store: str
-    unique_id: str | None
-    name: str
-    timestamp: str
-    duplicate: bool
-    differs: bool
-    event: dict[str, Any]
-    dropped: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An example of what was refused: an event, or the whole body of a request, as JSON or as it came; perhaps cut."""
-
-    name: str | None
-    bulk: bool
-    reasons: tuple[str, ...]
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeptRefusal:
-    """A refusal in the database, with the Unix seconds of its arrival."""
-
-    number: int
-    at: float
-    store: str
-    refusal: Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Events of one request to one store, with the Unix seconds of its arrival; and examples of those refused."""
-
-    store: str
-    at: float
-    events: Sequence[Taken]
-    refused: Sequence[Refusal] = ()
-
-
-@dataclass
-class Counts:
-    """Events in the store: `stored` kept, `duplicates` dropped, `differing` of these with other content."""
-
-    stored: int = 0
-    duplicates: int = 0
-    differing: int = 0
-    dropped_values: int = 0
-    ids: int = 0
 
 
 class Store:

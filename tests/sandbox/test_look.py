@@ -12,7 +12,8 @@ import pytest
 from backfill.sandbox import Options, SandboxThread
 from backfill.sandbox.index import Index
 from backfill.sandbox.judge import judge
-from backfill.sandbox.store import Batch, Store
+from backfill.sandbox.kept import Batch
+from backfill.sandbox.store import Store
 
 SINGLE = "/stores/s1/events"
 Look = Callable[..., Any]

@@ -11,7 +11,8 @@ import pytest
 
 from backfill.sandbox import Options, SandboxThread, StoreError
 from backfill.sandbox.judge import Taken, judge
-from backfill.sandbox.store import Batch, Store
+from backfill.sandbox.kept import Batch
+from backfill.sandbox.store import Store
 
 SINGLE = "/stores/s1/events"
 
