@@ -16,6 +16,7 @@ import re
 import sqlite3
 import threading
 from collections import Counter
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +26,8 @@ from backfill.sandbox.judge import Json
 from backfill.sandbox.kept import StoreError
 from backfill.sandbox.store import Store
 
-_CHUNK = 1000
+# As many as take some hundredths of a second: a question waits for no longer than that.
+_CHUNK = 500
 # Keys of `data` whose unset values are counted one by one; of more than that nobody reads the list.
 _MAX_UNSET = 2000
 
@@ -99,6 +101,10 @@ class Index:
                     raise _unusable(error) from error
                 self.seq = rows[-1][0]
             return len(rows) == _CHUNK
+
+    def still(self) -> AbstractContextManager[object]:
+        """While entered, the index takes no step: several questions get answers of one moment, and wait but once."""
+        return self._lock
 
     def ask(self, sql: str, *parameters: object) -> list[Row]:
         """The answer to a question in SQL. Raises StoreError."""

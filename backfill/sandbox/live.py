@@ -108,21 +108,27 @@ class Live:
     def _answering(self, question: Callable[[web.Request], dict[str, Any]]) -> Callable[[web.Request], Any]:
         """A handler that answers a question, unless the answer is the one that the page has."""
 
+        def answer(request: web.Request) -> tuple[str, bytes | None]:
+            with self._index.still():
+                tag = self._tag(request.path_qs)
+                if request.headers.get("If-None-Match") == tag:
+                    return tag, None
+                return tag, to_json(question(request))
+
         async def handler(request: web.Request) -> web.StreamResponse:
             self._guard(request)
             try:
                 await self._follow()
-                tag = await asyncio.to_thread(self._tag, request.path_qs)
-                headers = HEADERS | {"ETag": tag}
-                if request.headers.get("If-None-Match") == tag:
-                    return web.Response(status=304, headers=headers)
-                body = await asyncio.to_thread(lambda: to_json(question(request)))
+                tag, body = await asyncio.to_thread(answer, request)
             except ValueError:
                 return problem(400, "a number in the address is none", request.path).response()
             except NotThereError as error:
                 return problem(404, str(error), request.path).response()
             except StoreError as error:
                 return problem(500, str(error), request.path).response()
+            headers = HEADERS | {"ETag": tag}
+            if body is None:
+                return web.Response(status=304, headers=headers)
             return web.Response(body=body, content_type="application/json", headers=headers)
 
         return handler
