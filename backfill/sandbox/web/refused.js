@@ -79,11 +79,10 @@ export async function unset({ get, link, filter }) {
         el(
           "tr",
           {},
-          el("th", { scope: "row" }, name(one.key)),
+          el("th", { scope: "row" }, el("a", { href: link(`events/${one.example}`) }, name(one.key))),
           el("td", {}, el("code", {}, one.value)),
           el("td", {}, name(one.name)),
           el("td", { class: "n" }, number(one.events)),
-          el("td", {}, el("a", { href: link(`events/${one.example}`), "aria-label": `an event in which ${one.key} is unset` }, "example")),
         ),
       ),
     );
@@ -95,9 +94,9 @@ export async function unset({ get, link, filter }) {
     title: "Unset values",
     nodes: [
       el("h1", {}, "Unset values"),
-      el("p", { class: "lead" }, "In ", el("code", {}, "data"), ", Redo takes 0, null and empty text for “not set” and does not store them. In ", el("code", {}, "$extra"), " they are kept."),
+      el("p", { class: "lead" }, "In ", el("code", {}, "data"), ", Redo takes 0, null and empty text for “not set” and does not store them. In ", el("code", {}, "$extra"), " they are kept. Each field leads to an event."),
       nothing,
-      el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Unset values" }, el("table", {}, el("thead", {}, el("tr", {}, head, el("th", { scope: "col", class: "n" }, "Events"), el("th", {}))), place)),
+      el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Unset values" }, el("table", {}, el("thead", {}, el("tr", {}, head, el("th", { scope: "col", class: "n" }, "Events"))), place)),
     ],
     update: load,
   };
