@@ -5,19 +5,20 @@ The checks, in order: secret (401, 403), store (404), rate (429), media type (41
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiohttp import web
 
-from backfill.sandbox.answers import Answer, accepted, problem
+from backfill.sandbox.answers import Answer, accepted, problem, to_json
 from backfill.sandbox.journal import Journal
 from backfill.sandbox.judge import Json, Malformed, Refused, Taken, events_of, judge, parse, sizes_of
+from backfill.sandbox.kept import Batch, Refusal, StoreError
 from backfill.sandbox.limit import Bucket
 from backfill.sandbox.options import Options
-from backfill.sandbox.store import Batch
 from backfill.sandbox.tally import Tally
 
 # How many bad events of a bulk its problem details name.
@@ -27,9 +28,11 @@ _MAX_NAMED = 5
 class Api:
     """Judges requests as the API does and keeps what it takes."""
 
-    def __init__(self, options: Options, journal: Journal) -> None:
+    def __init__(self, options: Options, journal: Journal, wants: Callable[[Sequence[str]], bool]) -> None:
+        """`wants` says whether an example of what is refused for these reasons is still to be kept."""
         self._options = options
         self._journal = journal
+        self._wants = wants
         self.tally = Tally()
         self.buckets: dict[str, Bucket] = {}
 
@@ -49,6 +52,9 @@ class Api:
                 return await self._bulk(request, events_of(document), sizes_of(body))
         except Malformed as error:
             self.tally.reason(str(error))
+            if self._wants([str(error)]):
+                text = body.decode("utf-8", "replace")
+                await self._note(request, [Refusal(None, path.endswith("/bulk"), (str(error),), text)])
             return problem(400, str(error), path)
         return await self._single(request, document, len(body))
 
@@ -88,7 +94,7 @@ class Api:
         # One event is the whole body, so that its size is that of the body, blanks and escapes included.
         verdict = judge(event, size)
         if isinstance(verdict, Refused):
-            self._count([verdict])
+            await self._refused(request, [(event, verdict)], bulk=False)
             return problem(400, str(verdict), request.path)
         await self._keep(request, [verdict])
         return accepted()
@@ -97,7 +103,7 @@ class Api:
         verdicts = [judge(event, sizes[i] if sizes else 0) for i, event in enumerate(events)]
         good = [verdict for verdict in verdicts if isinstance(verdict, Taken)]
         bad = [(i, verdict) for i, verdict in enumerate(verdicts) if isinstance(verdict, Refused)]
-        self._count([verdict for _, verdict in bad])
+        await self._refused(request, [(events[i], verdict) for i, verdict in bad], bulk=True)
         if self._options.bulk_body:
             return accepted(_results(verdicts, await self._keep(request, good)))
         if not bad:
@@ -110,14 +116,32 @@ class Api:
         named = "; ".join(f"events[{i}]: {verdict}" for i, verdict in bad[:_MAX_NAMED])
         return problem(400, f"{len(bad)} of {len(verdicts)} events are invalid: {named}", request.path)
 
-    def _count(self, refused: Sequence[Refused]) -> None:
+    async def _refused(self, request: web.Request, refused: Sequence[tuple[Json, Refused]], *, bulk: bool) -> None:
+        """Count them, and keep examples."""
         self.tally.refused += len(refused)
-        for verdict in refused:
+        examples: list[Refusal] = []
+        for event, verdict in refused:
             for reason in verdict.reasons:
                 self.tally.reason(reason)
+            if self._wants(verdict.reasons):
+                examples.append(Refusal(verdict.name, bulk, verdict.reasons, _text(event)))
+        await self._note(request, examples)
+
+    async def _note(self, request: web.Request, examples: Sequence[Refusal]) -> None:
+        # An example is worth less than the answer: where the disk is full, the 400 stays a 400.
+        with contextlib.suppress(StoreError):
+            if examples:
+                await self._journal.add(Batch(request.match_info["store"], time.time(), (), examples))
 
     async def _keep(self, request: web.Request, events: Sequence[Taken]) -> list[int]:
         return await self._journal.add(Batch(request.match_info["store"], time.time(), events)) if events else []
+
+
+def _text(event: Json) -> str:
+    try:
+        return to_json(event).decode("utf-8", "replace")
+    except RecursionError:
+        return "(nested too deeply to be shown)"
 
 
 def _results(verdicts: Sequence[Taken | Refused], seqs: Sequence[int]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from backfill.sandbox.store import Batch, Store
+from backfill.sandbox.kept import Batch
+from backfill.sandbox.store import Store
 
 
 class Journal:

@@ -15,7 +15,9 @@ from aiohttp import web
 
 from backfill.sandbox.answers import Answer, problem, to_json
 from backfill.sandbox.faults import Faults, FaultsError
-from backfill.sandbox.page import CONTENT_SECURITY_POLICY, render
+from backfill.sandbox.index import Index
+from backfill.sandbox.live import HEADERS, Live
+from backfill.sandbox.page import render
 
 if TYPE_CHECKING:
     from backfill.sandbox.store import Store
@@ -29,6 +31,8 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 class Managed(Protocol):
     """What these pages need of the sandbox."""
+
+    base_url: str
 
     @property
     def faults(self) -> Faults:
@@ -55,9 +59,15 @@ class Manage:
         self._store = store
         # On another address than this machine's own, the user has asked to be reached by any name.
         self._hosts = _LOOPBACK if host in _LOOPBACK else None
+        self.index = Index(store)
+        self._live = Live(sandbox, store, self.index, self._guard)
 
-    def routes(self) -> list[web.RouteDef]:
-        """All paths outside the API."""
+    def attach(self, app: web.Application) -> None:
+        """Answer all paths outside the API, until the app ends."""
+        app.add_routes([*self._routes(), *self._live.routes()])
+        app.on_cleanup.append(self._live.close)
+
+    def _routes(self) -> list[web.RouteDef]:
         return [
             web.get("/", self.page),
             web.get("/_sandbox/events", self.events),
@@ -68,13 +78,12 @@ class Manage:
         ]
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        """The index page: the summary and the newest events."""
+        """The page; for browsers without scripts it holds the summary and the newest events."""
         self._guard(request)
         summary = await asyncio.to_thread(self._sandbox.summary)
         last = await asyncio.to_thread(self._store.last, _LAST_EVENTS)
         html = render(summary, last, str(self._sandbox.faults))
-        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "X-Content-Type-Options": "nosniff"}
-        return web.Response(text=html, content_type="text/html", headers=headers)
+        return web.Response(text=html, content_type="text/html", headers=HEADERS)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Stored events as JSON lines: past ?after=SEQ, at most ?limit=, only of ?event_name= and ?store=."""

@@ -1,4 +1,4 @@
-"""The index page: what arrived, for a person to look at. One file of HTML, without scripts."""
+"""The page's HTML: the place that its scripts (in the folder `web`) fill, and for browsers without scripts, tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from collections.abc import Sequence
 import orjson
 from jinja2 import Environment
 
-from backfill.sandbox.store import Stored
+from backfill.sandbox.kept import Stored
 from backfill.sandbox.tally import Summary
-
-CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 _MAX_SHOWN = 2000
 
@@ -20,17 +18,16 @@ _TEMPLATE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
 <title>backfill sandbox</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; margin-bottom: 2rem; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #8884; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; width: 8rem; }
-pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
-:root { color-scheme: light dark; }
-</style>
+<link rel="icon" href="/_sandbox/web/icon.svg">
+<link rel="stylesheet" href="/_sandbox/web/style.css">
+<script src="/_sandbox/web/charts.js" defer></script>
+<script src="/_sandbox/web/app.js" type="module"></script>
 </head>
 <body>
+<noscript>
+<div class="plain">
 <h1>Sandbox</h1>
 <p>Nothing here has reached a customer. Faults in force: <code>{{ faults or "none" }}</code></p>
 {% for title, rows in tables %}
@@ -59,6 +56,8 @@ pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 <tr><td colspan="6">none yet</td></tr>
 {% endfor %}
 </table>
+</div>
+</noscript>
 </body>
 </html>
 """

@@ -14,11 +14,12 @@ from backfill.sandbox.answers import Answer, problem
 from backfill.sandbox.api import Api
 from backfill.sandbox.faults import Faults, Kind, Mischief, Turn
 from backfill.sandbox.journal import Journal
+from backfill.sandbox.kept import Stored, StoreError
 from backfill.sandbox.manage import Manage
 from backfill.sandbox.misbehave import INSTEAD, close_after, cut, gone, instead, lie, pause, reset, trickle
 from backfill.sandbox.options import Options
 from backfill.sandbox.schema import MAX_BULK_EVENTS, MAX_EVENT_BYTES
-from backfill.sandbox.store import Store, Stored, StoreError
+from backfill.sandbox.store import Store
 from backfill.sandbox.tally import Summary
 
 PREFIX = "/v2.2"
@@ -53,7 +54,7 @@ class Sandbox:
         self._store = await asyncio.to_thread(Store, self.options.database)
         try:
             journal = Journal(self._store)
-            self._api = Api(self.options, journal)
+            self._api = Api(self.options, journal, self._store.wants)
             self._runner = web.AppRunner(
                 self._app(),
                 access_log=None,
@@ -127,7 +128,8 @@ class Sandbox:
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[_problems])
         store = f"{PREFIX}/stores/{{store}}"
         app.add_routes([web.post(f"{store}/events", self._take), web.post(f"{store}/events/bulk", self._take)])
-        app.add_routes(Manage(self, self._store, self.options.host).routes())
+        self._manage = Manage(self, self._store, self.options.host)
+        self._manage.attach(app)
         return app
 
     async def _listen(self) -> None:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
+from backfill.sandbox.answers import to_json
 from backfill.sandbox.judge import Json, Taken, is_unset
+from backfill.sandbox.kept import Batch, Counts, KeptRefusal, Refusal, Stored, StoreError
+from backfill.sandbox.schema import MAX_BULK_EVENTS
 
 # Marks the file as a sandbox's, so that no other database is written to by mistake ("bfsb").
 _APPLICATION_ID = 0x62667362
 _VERSION = 1
 _PAGE = 1000
+# Of what was refused, examples are kept: so many for a reason and in all, and no more of each than this.
+_MAX_ALIKE = 10
+_MAX_REFUSED = 2000
+_MAX_REFUSED_TEXT = 20_000
 
 _SCHEMA = """
 CREATE TABLE events (
@@ -37,53 +44,18 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX first_of_id ON events (store, unique_id) WHERE duplicate = 0 AND unique_id IS NOT NULL;
 """
-
-
-class StoreError(OSError):
-    """The database cannot be used; the message says which file and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One event that was answered with 202 (or would have been, had the answer not been lost).
-
-    seq: 1, 2, ... in order of arrival. at: Unix seconds of arrival. timestamp: its own, or that of arrival.
-    event: as the API keeps it, numbers as JavaScript reads them, without the values in `data` that count as
-    unset. dropped: those values.
-    duplicate: the store had this uniqueId before, so the API drops it without a word.
-    differs: it is a duplicate whose content is not that of the first.
-    """
-
-    seq: int
-    at: float
-    store: str
-    unique_id: str | None
-    name: str
-    timestamp: str
-    duplicate: bool
-    differs: bool
-    event: dict[str, Any]
-    dropped: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Events of one request to one store, with the Unix seconds of its arrival."""
-
-    store: str
-    at: float
-    events: Sequence[Taken]
-
-
-@dataclass
-class Counts:
-    """Events in the store: `stored` kept, `duplicates` dropped, `differing` of these with other content."""
-
-    stored: int = 0
-    duplicates: int = 0
-    differing: int = 0
-    dropped_values: int = 0
-    ids: int = 0
+# Came later: an older file gets it when it is opened, and an older release does not mind it.
+_REFUSED = """
+CREATE TABLE IF NOT EXISTS refused (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    store TEXT NOT NULL,
+    name TEXT,
+    bulk INTEGER NOT NULL,
+    reasons TEXT NOT NULL,
+    body TEXT NOT NULL
+)
+"""
 
 
 class Store:
@@ -96,6 +68,8 @@ class Store:
         self._lock = threading.RLock()
         self.counts = Counts()
         self.names: Counter[str] = Counter()
+        self._alike: Counter[str] = Counter()
+        self._resets = 0
         if path is not None and not path.exists():
             # The events name customers: the file is for its owner's eyes, whatever the umask says.
             try:
@@ -132,6 +106,9 @@ class Store:
             try:
                 with self._transaction():
                     kept = [[self._add(batch, event) for event in batch.events] for batch in batches]
+                    for batch in batches:
+                        if batch.refused:
+                            self._add_refused(batch)
             except sqlite3.Error as error:
                 raise StoreError(f"the sandbox's database takes no more events: {error}") from error
             for batch, rows in zip(batches, kept, strict=True):
@@ -169,6 +146,64 @@ class Store:
             ).fetchall()
         return [_stored(row) for row in rows]
 
+    def some(self, seqs: Sequence[int]) -> list[Stored]:
+        """The events with these seqs, in this order; one that is not there is left out."""
+        with self._lock:
+            rows = self._db.execute(
+                f"SELECT {_COLUMNS} FROM events WHERE seq IN (SELECT value FROM json_each(?))",  # noqa: S608
+                (json.dumps(list(seqs)),),
+            ).fetchall()
+        found = {row[0]: row for row in rows}
+        return [_stored(found[seq]) for seq in seqs if seq in found]
+
+    def request_of(self, seq: int) -> tuple[int, int]:
+        """The first and the last seq of the events that came in one request with this one."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT min(o.seq), max(o.seq) FROM events e JOIN events o"
+                " ON o.seq BETWEEN e.seq - ?2 AND e.seq + ?2 AND o.at = e.at AND o.store = e.store WHERE e.seq = ?1",
+                (seq, MAX_BULK_EVENTS),
+            ).fetchone()
+        return row[0] or seq, row[1] or seq
+
+    def outline(self, after: int, limit: int) -> tuple[int, str]:
+        """What an index needs of the events past `after`, as one JSON array; and how often all was forgotten.
+
+        Each is [seq, at, store, name, 0 stored | 1 duplicate | 2 with other content, the first one's seq,
+        [eventTimestamp, customer's id, email, phoneNumber, firstName, lastName],
+        [[key, value], ...] for what in `data` counts as unset, or null].
+        One step of SQLite makes it, outside Python: requests are not kept waiting row by row.
+        """
+        with self._lock:
+            return self._resets, self._db.execute(_OUTLINE, (after, limit)).fetchone()[0]
+
+    def customer_parts(self, seqs: Sequence[int]) -> list[dict[str, Any]]:
+        """`customer` of the events with these seqs, in order of arrival."""
+        with self._lock:
+            (text,) = self._db.execute(_CUSTOMERS, (json.dumps(list(seqs)),)).fetchone()
+        parts: list[dict[str, Any]] = orjson.loads(text)
+        return parts
+
+    def newest_seq(self) -> int:
+        """The seq of the newest event, 0 when there is none."""
+        with self._lock:
+            return cast(int, self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0])
+
+    def wants(self, reasons: Sequence[str]) -> bool:
+        """Whether an example of a refusal for these reasons is still to be kept."""
+        return self._alike.total() < _MAX_REFUSED and any(self._alike[reason] < _MAX_ALIKE for reason in reasons)
+
+    def refused(self) -> list[KeptRefusal]:
+        """The examples of what was refused, in order of arrival."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT number, at, store, name, bulk, reasons, body FROM refused ORDER BY number"
+            ).fetchall()
+        return [
+            KeptRefusal(number, at, store, Refusal(name, bool(bulk), tuple(orjson.loads(reasons)), body))
+            for number, at, store, name, bulk, reasons, body in rows
+        ]
+
     def ids(self, store: str | None = None) -> set[str]:
         """The distinct uniqueIds that were taken, in one store or in all."""
         with self._lock:
@@ -189,6 +224,8 @@ class Store:
         with self._lock:
             with self._transaction():
                 self._db.execute("DELETE FROM events")
+                self._db.execute("DELETE FROM refused")
+            self._resets += 1
             self._recount()
 
     def _add(self, batch: Batch, event: Taken) -> tuple[int, bool, bool]:
@@ -209,6 +246,18 @@ class Store:
             row[4:6] = 1, int(differs)
             cursor = self._db.execute(_INSERT, row)
         return cast(int, cursor.lastrowid), duplicate, differs
+
+    def _add_refused(self, batch: Batch) -> None:
+        for refusal in batch.refused:
+            if self.wants(refusal.reasons):
+                reasons = to_json(refusal.reasons).decode()
+                body = refusal.body[:_MAX_REFUSED_TEXT].encode("utf-8", "replace").decode()
+                name = refusal.name and refusal.name.encode("utf-8", "replace").decode()
+                row = (batch.at, batch.store, name, refusal.bulk, reasons, body)
+                self._db.execute(
+                    "INSERT INTO refused (at, store, name, bulk, reasons, body) VALUES (?, ?, ?, ?, ?, ?)", row
+                )
+                self._alike.update(refusal.reasons)
 
     def _count(self, name: str, has_id: bool, duplicate: bool, differs: bool, dropped: int, n: int = 1) -> None:
         if duplicate:
@@ -247,9 +296,13 @@ class Store:
             self._db.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; COMMIT;"
             )
+        self._db.execute(_REFUSED)
 
     def _recount(self) -> None:
         self.counts, self.names = Counts(), Counter()
+        self._alike = Counter()
+        for (reasons,) in self._db.execute("SELECT reasons FROM refused"):
+            self._alike.update(orjson.loads(reasons))
         groups = self._db.execute(
             "SELECT name, unique_id IS NOT NULL, duplicate, differs, sum(dropped), count(*)"
             " FROM events GROUP BY 1, 2, 3, 4"
@@ -263,6 +316,26 @@ _SELECT = (
     f"SELECT {_COLUMNS} FROM events WHERE seq > ?1 AND (?2 IS NULL OR store = ?2)"  # noqa: S608 - constants
     " AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR duplicate = ?4) ORDER BY seq LIMIT ?5"
 )
+_OUTLINE = """
+SELECT coalesce(json_group_array(json_array(
+    seq, at, store, name, duplicate + differs,
+    CASE WHEN duplicate THEN (
+        SELECT f.seq FROM events f
+        WHERE f.store = e.store AND f.unique_id = e.unique_id AND f.duplicate = 0 AND f.unique_id IS NOT NULL
+    ) END,
+    json_extract(body, '$.eventTimestamp', '$.customer.id', '$.customer.email', '$.customer.phoneNumber',
+                 '$.customer.firstName', '$.customer.lastName'),
+    CASE WHEN dropped AND NOT duplicate THEN (
+        SELECT json_group_array(json_array(key, atom)) FROM json_each(e.body, '$.data')
+        WHERE type = 'null' OR atom = '' OR type IN ('integer', 'real') AND atom = 0
+    ) END
+)), '[]') FROM (SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?) e
+"""
+_CUSTOMERS = """
+SELECT json_group_array(json(part)) FROM (
+    SELECT json_extract(body, '$.customer') part FROM events WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq
+)
+"""
 _INSERT = (
     "INSERT INTO events (at, store, unique_id, name, duplicate, differs, dropped, digest, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

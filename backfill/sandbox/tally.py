@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from backfill.sandbox.store import Counts
+from backfill.sandbox.kept import Counts
 
 # A reason may name a key of the sender's; a run that errs in a new way each time must not fill the memory.
 _MAX_REASONS = 1000

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from backfill.sandbox.faults import Faults
+from backfill.sandbox.kept import Stored
 from backfill.sandbox.options import Options
 from backfill.sandbox.server import Sandbox
-from backfill.sandbox.store import Stored
 from backfill.sandbox.tally import Summary
 
 

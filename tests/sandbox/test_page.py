@@ -1,4 +1,4 @@
-"""The page for a person to look at."""
+"""The page for a person to look at, as a browser without scripts has it; with scripts: test_live_page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def test_empty(start, connect):
     answer = connect(sandbox).get(sandbox.page_url)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+    assert "unsafe" not in policy
     assert "none yet" in Elements(answer.text).text
 
 
@@ -68,7 +70,6 @@ def test_markup_is_inert(start, connect, event):
             "head",
             "meta",
             "title",
-            "style",
             "body",
             "h1",
             "h2",
@@ -80,8 +81,14 @@ def test_markup_is_inert(start, connect, event):
             "td",
         ),
         *("bdi", "details", "summary", "pre"),
+        # Its own, all in the head: a script in a file of the sandbox's, nothing inline.
+        *("link", "script", "noscript", "div"),
     }
-    assert page.attributes <= {"lang", "charset", "name", "content", "class", "colspan"}
+    assert page.tags.isdisjoint({"style", "img", "svg"})
+    assert page.attributes <= {
+        *("lang", "charset", "name", "content", "class", "colspan"),
+        *("src", "defer", "type", "rel", "href"),
+    }
     assert SCRIPT in page.text
     assert "<b>bold" in page.text
 

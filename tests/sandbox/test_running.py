@@ -20,6 +20,7 @@ from blockbuster import blockbuster_ctx
 from backfill.sandbox import Faults, ListenError, Options, Sandbox, SandboxThread, serve
 
 SINGLE = "/stores/s1/events"
+LOOKS = ("_sandbox/look/overview", "_sandbox/look/customers/1", "_sandbox/look/refused", "_sandbox/web/charts.js")
 SECRET = {"Authorization": "Bearer a-secret"}
 
 
@@ -33,7 +34,7 @@ def test_in_a_loop_without_blocking_it(event, tmp_path):
                 for answer in await asyncio.gather(*posts):
                     assert answer.status == 202
                     assert (await answer.json())["accepted"] == 10
-                for path in ("", "_sandbox/events", "_sandbox/summary"):
+                for path in (*("", "_sandbox/events", "_sandbox/summary"), *LOOKS):
                     async with session.get(sandbox.page_url + path) as answer:
                         assert answer.status == 200
                 async with session.post(sandbox.page_url + "_sandbox/reset") as answer:

@@ -11,7 +11,8 @@ import pytest
 
 from backfill.sandbox import Options, SandboxThread, StoreError
 from backfill.sandbox.judge import Taken, judge
-from backfill.sandbox.store import Batch, Store
+from backfill.sandbox.kept import Batch
+from backfill.sandbox.store import Store
 
 SINGLE = "/stores/s1/events"
 
@@ -105,7 +106,13 @@ def test_reset(start, connect, event):
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example.com"}, {"Origin": "http://evil.example.com"}])
-@pytest.mark.parametrize("path", ["", "_sandbox/events", "_sandbox/summary"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "_sandbox/events", "_sandbox/summary", "_sandbox/web/app.js", "_sandbox/web/charts.js"),
+        *(f"_sandbox/look/{what}" for what in ("overview", "events", "customers", "refused", "unset")),
+    ],
+)
 def test_other_sites_cannot_read_it_through_a_browser(shared, client, headers, path):
     assert client.get(shared.page_url + path, headers=headers).status_code == 403
     assert client.post(shared.page_url + "_sandbox/reset", headers=headers).status_code == 403
