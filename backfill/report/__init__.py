@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backfill.report.ending import describe, passed_over_text
+from backfill.report.ending import describe, passed_over_text, since_text
 from backfill.report.folder import RUN_FOLDERS, RunFolder, last_run
 from backfill.report.page import render
 from backfill.report.summary import check_data, problems_of, summarize
@@ -16,5 +16,6 @@ __all__ = [
     "passed_over_text",
     "problems_of",
     "render",
+    "since_text",
     "summarize",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from backfill.printable import plural
 
-__all__ = ["describe", "passed_over_text"]
+__all__ = ["describe", "passed_over_text", "since_text"]
 
 
 def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
@@ -26,8 +26,10 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         todo.append("Mend or fetch again what can't be read, and run the same command again.")
     if passed := sum(one["unchanged"] for one in summary["files"]):
         parts.append(passed_over_text(passed))
+    since = summary.get("since")
+    newer = f"{since['column']} from {since['from']} on" if since and since["from"] else ""
     if not events["total"]:
-        parts[0] = "The export makes no event"
+        parts[0] = f"Nothing is new: no row has {newer}" if newer else "The export makes no event"
     elif not summary["requests"] and events["already_delivered"] and not events["pending"]:
         parts[0] = "Nothing to send: what is ready was delivered before"
     if rejected:
@@ -46,6 +48,19 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(f"{left_out:,} left out by --limit")
         todo.append("Look at your store; when all is well, run again without --limit.")
     return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
+
+
+def since_text(since: dict[str, Any]) -> str:
+    """What is said of `source.since`: from where on is read, and what was left out."""
+    if since["from"] is None:
+        return f"source.since: every row is read: up to which {since['column']} all is delivered is not known yet"
+    older, groups = since["older_rows"], since["skipped_row_groups"]
+    left_out = [plural(older, "older row")] * bool(older) + [plural(groups, "row group")] * bool(groups)
+    return (
+        f"source.since: rows are read whose {since['column']} is {since['from']} or later "
+        f"(all is delivered up to {since['mark']}; lookback {since['lookback']})"
+        + (f"; left out: {' and '.join(left_out)}" if left_out else "")
+    )
 
 
 def passed_over_text(files: int) -> str:

@@ -72,6 +72,7 @@ def summarize(
         ],
         "unread": [{"name": one.name, "why": one.why} for one in survey.unread],
         "held": survey.events()["held"],
+        "since": survey.since,
         "notes": export.notes,
     }
 
@@ -124,6 +125,7 @@ def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[
         ],
         "unread": [{"name": one.name, "why": one.why} for one in found.unread],
         "notes": planned.export.notes,
+        "since": found.since,
         "seconds": {"single": ready / rate, "bulk": -(-ready // api.BULK_EVENTS) / rate},
     }
 
