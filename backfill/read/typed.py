@@ -142,6 +142,9 @@ def _greatest(reader: Any, group: int, column: str) -> Any:
     statistics = reader.metadata.row_group(group).column(at[0]).statistics
     if statistics is None or not statistics.has_min_max or not statistics.has_null_count or statistics.null_count:
         return None
+    if "nanoseconds" in names.column(at[0]).logical_type.to_json():
+        # Of these Python's own times hold no more than microseconds: pyarrow gives none without pandas.
+        return statistics.max_raw if getattr(kind, "unit", "") == "ns" else None
     try:
         return statistics.max
     except (ValueError, OverflowError):  # a time that Python can't tell
