@@ -32,7 +32,11 @@ class Reading:
     start: int | None = None
 
     def told(self, planned: Plan, found: Survey) -> dict[str, Any]:
-        """What a summary says of it: `from`, and how much was left out, read (and filtered) or not read at all."""
+        """What a summary says of it: `from`, and how much was left out, read (and filtered) or not read at all.
+
+        `held_at` is the least value of a row that is rejected or refused, which the mark does not pass; `stuck`: such a
+        row has none, so that the mark stays where it is.
+        """
         older = planned.export.older
         window = found.window
         return {
@@ -43,6 +47,7 @@ class Reading:
             "older_rows": window.older,
             "skipped_row_groups": sum(older.skipped.values()) if older else 0,
             "rows_without_value": window.unknown,
+            "stuck": window.stuck,
             "held_at": None if window.held is None else shown(window.held, self.is_time),
             "newest": None if window.newest is None else shown(window.newest, self.is_time),
         }

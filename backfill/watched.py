@@ -45,7 +45,11 @@ class Watched:
         if self._flags.sandbox and (self._url or self._metrics):
             self._note("a rehearsal is not told to --ping and --metrics-file")
             self._url = self._metrics = None
-        self._ping("start")
+        try:
+            self._ping("start")
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(

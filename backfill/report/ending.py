@@ -41,6 +41,11 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
             "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
             "or mend the export or the mapping and run again."
         )
+    if since and since["stuck"]:
+        todo.append(
+            f"A rejected row has no {since['column']} that can be read: until it is mended, each run reads from where "
+            "this one did."
+        )
     if events["changed"]:
         parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
         todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")

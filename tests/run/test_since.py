@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import MappingError
+from backfill.report import describe
 from backfill.settings import Flags
 from backfill.status import status
 from tests.run.nights import Folder
@@ -43,7 +44,7 @@ def test_only_what_is_newer_is_read(folder):
     first = folder.run()
     assert first["since"] == {
         "column": "upd", "lookback": "3d", "mark": None, "from": None, "older_rows": 0, "skipped_row_groups": 0,
-        "rows_without_value": 0, "held_at": None, "newest": day(19),
+        "rows_without_value": 0, "stuck": False, "held_at": None, "newest": day(19),
     }  # fmt: skip
     folder.csv([row(i, day(i)) for i in range(22)] + [row(90, day(17)), row(91, day(15)), row(92, "")])
     check = folder.check()
@@ -92,7 +93,9 @@ def test_a_rejected_row_without_a_value_stops_it(folder, bad):
     folder.run()
     for nights in (25, 40):
         folder.csv([bad, *(row(i, day(i)) for i in range(nights) if i != 7)])
-        assert folder.run(3)["since"]["mark"] == day(19)
+        night = folder.run(3)
+        assert (night["since"]["mark"], night["since"]["stuck"]) == (day(19), True)
+        assert "A rejected row has no upd that can be read" in describe(3, night)[1]
     folder.csv([row(i, day(i)) for i in range(16, 40)] + [row(7, day(17))])
     assert folder.run()["events"]["accepted"] == 1
     folder.csv([row(i, day(i)) for i in range(41)])

@@ -187,3 +187,16 @@ def test_where_the_end_goes():
     assert ping_url("https://hc-ping.com/uuid", "start") == "https://hc-ping.com/uuid/start"
     assert ping_url("https://up.example.com/push/x/?status=up", "75") == "https://up.example.com/push/x/75?status=up"
     assert ping_url("https://up.example.com/push/x/?status=up") == "https://up.example.com/push/x/?status=up"
+
+
+def test_the_command_passes_it_on(switch, tmp_path, monkeypatch):
+    from backfill.cli import backfill
+
+    monkeypatch.setenv("BACKFILL_PING", switch.url)
+    file = tmp_path / "m.prom"
+    with pytest.raises(SettingsError):
+        backfill.main(
+            ["run", str(tmp_path / "orders.yaml"), "--store", "s", "--metrics-file", str(file)], standalone_mode=False
+        )
+    assert switch.calls == ["/key/start", "/key/78"]
+    assert samples(file.read_text())[at("exit_status")] == 78
