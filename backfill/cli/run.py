@@ -23,7 +23,7 @@ __all__ = ["run"]
 @SANDBOX
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
-@click.option("--reread", is_flag=True, help="Read files again that have not changed since they were delivered.")
+@click.option("--reread", is_flag=True, help="Read everything: unchanged files, and what source.since leaves out.")
 @STATE
 @FILES
 @NEW_IDS
