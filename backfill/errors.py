@@ -15,6 +15,7 @@ BackfillError
 
 from __future__ import annotations
 
+import signal as signals
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -31,6 +32,7 @@ __all__ = [
     "StoppedError",
     "StorageError",
     "UsageError",
+    "as_told",
 ]
 
 
@@ -135,3 +137,18 @@ class InterruptedRun(BackfillError):
     @property
     def status(self) -> int:
         return 128 + self.signal
+
+
+def as_told(error: BaseException) -> BackfillError:
+    """Any error as what a user is told of it: one that was not foreseen is a bug of ours."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, BackfillError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedRun("interrupted", signal=signals.SIGINT, hint="run the same command again")
+    # Without the error's own words: they could hold a customer's data.
+    return BugError(
+        f"an error that was not foreseen: {type(error).__name__}",
+        hint="please report it: `backfill --debug …` shows the traceback; look at what it holds before you send it",
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from backfill.errors import MappingError
 from backfill.mapping import Draft, Mapping
-from backfill.read import Export, open_export, unread_error
+from backfill.read import Export, Older, open_export, unread_error
 from backfill.shape import Columns, Shaper, compile_shaper
 
 __all__ = ["Plan", "plan"]
@@ -22,6 +22,14 @@ class Plan:
     mapping: Mapping
     export: Export
     shaper: Shaper
+
+    def since(self, start: int) -> Plan:
+        """The plan for the rows alone whose value in the column of `source.since` is at least this."""
+        if self.shaper.since is None:
+            return self
+        since = replace(self.shaper.since, start=start)
+        older = Older(since.column, since.all_old)
+        return Plan(self.mapping, replace(self.export, older=older), replace(self.shaper, since=since))
 
 
 def plan(draft: Draft, now: datetime, files: Sequence[str] = ()) -> Plan:

@@ -10,10 +10,12 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from backfill.errors import BackfillError, as_told
 from backfill.eta import Estimate
 from backfill.live import Lines, Now
 from backfill.pipeline import Sending
@@ -106,7 +108,9 @@ class Plain(Observer):
 
 
 class JsonLines(Plain):
-    """One JSON object a line on stdout: `{"type": "checking", …}`, `{"type": "sending", …}`, the summary last."""
+    """One JSON object a line on stdout, each with its `type` and `time`: `{"type": "checking", …}`, `{"type":
+    "sending", …}`, an error that ended the command, the summary last.
+    """
 
     def __init__(self, out: IO[str] | None = None, *, every: float = 1.0) -> None:
         super().__init__(every=every)
@@ -115,9 +119,21 @@ class JsonLines(Plain):
     def emit(self, kind: str, **fields: Any) -> None:
         """One object. A reader that has gone stops no run."""
         try:
-            print(json.dumps({"type": kind, **fields}, ensure_ascii=True), file=self._out, flush=True)
+            line = {"type": kind, "time": _now(), **fields}
+            print(json.dumps(line, ensure_ascii=True), file=self._out, flush=True)
         except (OSError, ValueError):
             pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.failed(as_told(error))
+        super().__exit__(kind, error, trace)
+
+    def failed(self, error: BackfillError) -> None:
+        """The error with which the command ends."""
+        self.emit("error", exit=error.status, message=error.message, hint=error.hint)
 
     def note(self, text: str) -> None:
         self.emit("note", text=text)
@@ -166,6 +182,10 @@ class JsonLines(Plain):
                 eta_seconds=None if left is None else round(left),
                 waiting=state.snapshot.reason or None,
             )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Terminal(Plain):

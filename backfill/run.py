@@ -27,10 +27,20 @@ from backfill.names import new_names
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.plan import Plan, plan
 from backfill.read import unread_error
-from backfill.report import RUN_FOLDERS, RunFolder, describe, passed_over_text, problems_of, render, summarize
+from backfill.report import (
+    RUN_FOLDERS,
+    RunFolder,
+    describe,
+    passed_over_text,
+    problems_of,
+    render,
+    since_text,
+    summarize,
+)
 from backfill.send import Target
 from backfill.settings import Flags, Settings, kept_back, resolve
 from backfill.signals import later, undisturbed
+from backfill.since import Reading, advance, reading_from
 from backfill.survey import survey
 from backfill.tally import Survey
 from backfill.tally import resolve as conclude
@@ -102,11 +112,14 @@ def check(
             target = LedgerTarget(settings.base_url, settings.store)
             ledger = stack.enter_context(Ledger.read(settings.state, target))
         scratch = stack.enter_context(_scratch(None, planned))
+        name = _name_in(settings.state, path) if settings is not None else ""
+        reading = reading_from(planned, ledger, name, everything=bool(flags.files))
+        planned = planned.since(reading.start) if reading and reading.start is not None else planned
         kept = kept_back(planned.mapping.delivery, flags)
         found = survey(planned, ledger, now, scratch, watch=observer.checking, not_newer_than=kept)
+        found.since = reading.told(planned, found) if reading else None
         if ledger is not None and settings is not None:
             _look_for_new_names(found, ledger, settings)
-            name = _name_in(settings.state, path)
             found.moved = moved(planned, found, ledger, name, now, scratch, other_files=bool(flags.files))
     observer.checked(planned, found, settings)
     return planned, found, settings
@@ -166,6 +179,7 @@ class _Going:
     scratch: Path | None
     passed: Mapping[int, Counts] = field(default_factory=dict)
     reading: Plan = field(init=False)
+    since: Reading | None = None
     found: Survey = field(default_factory=Survey)
     delivered: Delivered = field(default_factory=Delivered)
 
@@ -198,6 +212,11 @@ class _Going:
         if not self.flags.files and not self.flags.reread:
             self._pass_over()
         self.reading = without(self.planned, self.passed)
+        everything = bool(self.flags.files) or self.flags.reread
+        self.since = reading_from(self.planned, self.ledger, self.name, everything=everything)
+        if self.since and self.since.start is not None:
+            self.reading = self.reading.since(self.since.start)
+            self.observer.note(f"{since_text(self.since.told(self.reading, self.found))} (--reread reads all)")
         survey(
             self.reading,
             self.ledger,
@@ -280,6 +299,8 @@ class _Going:
             done = self.delivered
             sent = not (done.error or done.pending or done.refused or settings.is_part)
             remember(self.planned, self.found, self.passed, self.ledger, self.name, self.world.now(), sent=sent)
+            if self.since and sent:
+                advance(self.since, self.planned, self.found, self.ledger, self.name, self.started)
 
     def _deliver(self, delivery: Delivery) -> None:
         settings = self.settings
@@ -319,6 +340,7 @@ class _Going:
         return Result(status, summary, problems, self.folder.path, self.delivered.error, extras)
 
     def _summary(self) -> tuple[int, dict[str, Any]]:
+        self.found.since = self.since.told(self.reading, self.found) if self.since else None
         status = _status(self.found, self.delivered, self.settings)
         summary = summarize(
             self.found,

@@ -12,6 +12,7 @@ from backfill.ledger import Ledger, RunRecord, Target
 from backfill.printable import printable
 from backfill.report import last_run
 from backfill.settings import Flags, state_folder
+from backfill.since import shown
 
 __all__ = ["last_report", "status"]
 
@@ -31,6 +32,10 @@ def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
         lines.append(f"store {store['store']} at {store['base_url']}")
         lines += [f"  {count:,} {name}" for name, count in store["accepted"].items()]
         lines.append(f"  {store['refused']:,} refused; last accepted {store['last_accepted'] or 'never'}")
+        for name, mark in store["marks"].items():
+            lines.append(
+                f"  {name}: all is delivered up to {mark['column']} {mark['mark']}; lookback {mark['lookback']}"
+            )
     lines.append("runs, newest first:")
     lines += [f"  {run['started']} {run['mapping']}: {run['state']}, {run['accepted']:,} accepted" for run in runs]
     return printable("\n".join(lines))
@@ -60,6 +65,14 @@ def _store(ledger: Ledger, target: Target) -> dict[str, Any]:
         "refused": totals.refused,
         "first_accepted": _stamp(totals.first_accepted),
         "last_accepted": _stamp(totals.last_accepted),
+        "marks": {
+            name: {
+                "column": mark["column"],
+                "mark": shown(mark["mark"], mark["is_time"]),
+                "lookback": mark["lookback"],
+            }
+            for name, mark in ledger.marks(target).items()
+        },
     }
 
 

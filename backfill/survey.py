@@ -9,7 +9,7 @@ once, at what the ledger knows of twins, whose ids depend on it, and at the rows
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from backfill.ledger import Ledger, contents, keys
 from backfill.mapping import parse_duration
 from backfill.plan import Plan
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
-from backfill.shape import EVENT, HEAD, ID, KEY, NAME, TAIL, TIME, Shaped
+from backfill.shape import EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, Shaped
 from backfill.tally import RECENT, Survey, add_names, add_notices, add_problems, late_rejection, look_at_names, resolve
 
 __all__ = ["events_of", "survey"]
@@ -105,6 +105,7 @@ def survey(
         found.rows.unreadable += len(chunk.unreadable)
         found.rows.read += len(chunk.unreadable) + chunk.frame.height
         add_problems(found, chunk.unreadable)
+        found.window.stuck = found.window.stuck or bool(chunk.unreadable)
         if chunk.unread:
             found.unread.append(chunk.unread)
             found.index.hold(chunk.unread.file, neighbours=shaper.grouping is not None)
@@ -121,6 +122,7 @@ def survey(
         _look_again(found, planned, scratch, twins)
     resolve(found, export)
     _settle(found, planned, known if twins.any() else None, now, scratch, keep)
+    _hold_window(found, planned, scratch)
     if found.late and reject:
         _reject_late(found, planned, scratch, reject)
     # One that differs from a row before it is a duplicate or a conflict of that row, and no change.
@@ -139,6 +141,10 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
     shaped, events = one.shaped, one.events
     found.rows.filtered += shaped.filtered
     found.rows.mapped += shaped.mapped
+    if planned.shaper.since is not None:
+        found.window.older += shaped.older
+        found.window.see(shaped.rows[SINCE])
+        found.window.hold(_values(shaped.rows, [(one.file, one.row) for one in shaped.invalid]))
     found.invalid += len(shaped.invalid)
     add_problems(found, shaped.invalid)
     add_notices(found, shaped.notices)
@@ -265,6 +271,25 @@ def _count_names_again(found: Survey, planned: Plan, now: datetime, scratch: Pat
         events = one.shaped.events
         new = found.index.states[one.at : one.at + events.height] == State.NEW
         add_names(found, events.filter(pl.Series(new, dtype=pl.Boolean)), now)
+
+
+def _hold_window(found: Survey, planned: Plan, scratch: Path | None) -> None:
+    """The rows of events that were made and are neither delivered nor to be sent hold the mark of `source.since`."""
+    if planned.shaper.since is None or found.unread:
+        return
+    undone = ~np.isin(found.index.states, (State.NEW, State.DELIVERED, State.DUPLICATE, State.CHANGED))
+    for one in again(planned, found, scratch, undone):
+        events = one.shaped.events.filter(pl.Series(undone[one.at : one.at + one.shaped.events.height]))
+        found.window.hold(_values(one.shaped.rows, events.select(FILE, ROW).rows()))
+
+
+def _values(rows: pl.DataFrame, places: Sequence[tuple[int, int]]) -> pl.Series:
+    """The values of SINCE in the rows at these places."""
+    hits = pl.DataFrame({FILE: pl.Series([], dtype=pl.UInt32), ROW: pl.Series([], dtype=pl.UInt64)})
+    if places:
+        files = pl.Series([file for file, _ in places], dtype=pl.UInt32)
+        hits = pl.DataFrame({FILE: files, ROW: pl.Series([row for _, row in places], dtype=pl.UInt64)})
+    return rows.select(FILE, ROW, SINCE).join(hits, on=[FILE, ROW], how="semi")[SINCE]
 
 
 def _reject_late(found: Survey, planned: Plan, scratch: Path | None, reject: Rejecter) -> None:

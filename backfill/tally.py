@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -22,6 +23,7 @@ __all__ = [
     "ProblemGroup",
     "Survey",
     "Tally",
+    "Window",
     "add_names",
     "add_notices",
     "add_problems",
@@ -65,11 +67,40 @@ class Tally:
 
 
 @dataclass
+class Window:
+    """What was seen of `source.since`: rows that were `older` and left out, rows without a value (`unknown`), the
+    greatest value (`newest`), and the least one of a row that is rejected or refused (`held`); `stuck`: of a rejected
+    row it is not known.
+    """
+
+    older: int = 0
+    unknown: int = 0
+    newest: int | None = None
+    held: int | None = None
+    stuck: bool = False
+
+    def see(self, values: pl.Series) -> None:
+        """The values of rows that were read."""
+        self.unknown += values.null_count()
+        greatest = values.max()
+        if isinstance(greatest, int):
+            self.newest = greatest if self.newest is None else max(self.newest, greatest)
+
+    def hold(self, values: pl.Series) -> None:
+        """The values of rows of which something is rejected or refused."""
+        self.stuck = self.stuck or values.null_count() > 0
+        least = values.min()
+        if isinstance(least, int):
+            self.held = least if self.held is None else min(self.held, least)
+
+
+@dataclass
 class Survey:
     """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
     changed ones, by their number in it: uniqueId, file, row, eventName. `rejected_in` are the files (by position) in
     which anything is rejected. `moved` says that delivered events would get other ids. `passed` counts, by name and
-    state, the events of files that were passed over because they have not changed since these were delivered.
+    state, the events of files that were passed over because they have not changed since these were delivered. `window`
+    is what was seen of `source.since`, and `since` what is told of it.
     `reached`: bytes of the files that are read so far, and all of them.
 
     `not_newer_than` is the age (`72h`) below which events were kept back, "" if none were. `new_names` are those that
@@ -93,6 +124,8 @@ class Survey:
     not_newer_than: str = ""
     new_names: list[NewName] | None = None
     sends: dict[str, Sends] = field(default_factory=dict)
+    window: Window = field(default_factory=Window)
+    since: dict[str, Any] | None = None
 
     def events(self) -> dict[str, int]:
         """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +

@@ -22,7 +22,7 @@ from backfill.plan import Plan
 from backfill.read import OpenedFile
 from backfill.tally import Survey
 
-__all__ = ["Counts", "pass_over", "remember", "without"]
+__all__ = ["Counts", "pass_over", "recipe", "remember", "without"]
 
 Counts = Mapping[str, Mapping[str, int]]
 """Events of some files, by name and state: `{"Order Placed": {"DELIVERED": 10, "DUPLICATE": 1}}`."""
@@ -39,7 +39,7 @@ def pass_over(planned: Plan, ledger: Ledger, name: str) -> dict[int, Counts]:
     `name` is what the ledger calls the mapping. Where events hang on more than their file, on groups and twins, it is
     all files or none.
     """
-    records, made = ledger.files(name), _made(planned)
+    records, made = ledger.files(name), recipe(planned)
     found = {}
     for opened in planned.export.files:
         record = json.loads(records.get(opened.file.uri, "{}"))
@@ -59,7 +59,7 @@ def remember(
     planned: Plan, found: Survey, passed: Mapping[int, Counts], ledger: Ledger, name: str, now: datetime, *, sent: bool
 ) -> None:
     """Write down which files need no more reading; `sent`: all that was found ready was accepted by the API."""
-    made = _made(planned)
+    made = recipe(planned)
     counts = _counts(found)
     records = {}
     for opened in planned.export.files:
@@ -73,7 +73,7 @@ def remember(
     ledger.set_files(name, records)
 
 
-def _made(planned: Plan) -> str:
+def recipe(planned: Plan) -> str:
     """A digest of all that decides, beside a file's bytes, which events are made of it."""
     mapping = planned.mapping.model_dump(mode="json", include={"source", "events"})
     del mapping["source"]["files"]

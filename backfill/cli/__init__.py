@@ -26,7 +26,7 @@ from backfill.cli.run import run
 from backfill.cli.sandbox import sandbox
 from backfill.cli.schedule import schedule
 from backfill.cli.shared import tell
-from backfill.errors import BackfillError, BugError, InterruptedRun
+from backfill.errors import BackfillError, InterruptedRun, as_told
 from backfill.terminal import fit_streams
 
 __all__ = ["backfill", "guarded", "main"]
@@ -106,23 +106,13 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        return _failed(InterruptedRun("interrupted", signal=signal.SIGINT, hint="run the same command again"), debug)
+        return _failed(as_told(KeyboardInterrupt()), debug)
     except BackfillError as error:
         return _failed(error, debug)
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 (the last place: no traceback reaches a user unasked, Rust's panics too)
-        return _failed(_bug(error), debug, error)
-
-
-def _bug(error: BaseException) -> BugError:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    # Without the error's own words: they could hold a customer's data.
-    return BugError(
-        f"an error that was not foreseen: {type(error).__name__}",
-        hint="please report it: `backfill --debug …` shows the traceback; look at what it holds before you send it",
-    )
+        return _failed(as_told(error), debug, error)
 
 
 def _failed(error: BackfillError, debug: bool, cause: BaseException | None = None) -> int:

@@ -59,8 +59,8 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
             show(check_text(planned, found, settings), words=True)
         elif isinstance(observer, JsonLines):
             observer.emit("check", **check_data(planned, found, settings))
-    if found.moved and not options["new_ids"]:
-        raise found.moved
-    if found.unread:
-        raise unread_error(found.unread)
+        if found.moved and not options["new_ids"]:
+            raise found.moved
+        if found.unread:
+            raise unread_error(found.unread)
     return 3 if found.rejected else 0

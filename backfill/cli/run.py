@@ -41,13 +41,27 @@ __all__ = ["run"]
 @SANDBOX
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
-@click.option("--reread", is_flag=True, help="Read files again that have not changed since they were delivered.")
+@click.option("--reread", is_flag=True, help="Read everything: unchanged files, and what source.since leaves out.")
 @STATE
 @FILES
 @NEW_IDS
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
+@click.option(
+    "--metrics-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write how the run ended here, for Prometheus' textfile collector: a file of its own for each mapping.",
+)
+@click.option(
+    "--ping",
+    envvar="BACKFILL_PING",
+    help="Call URL when all is delivered, URL/<exit status> when not, URL/start at the start, as healthchecks.io has "
+    "it [BACKFILL_PING].",
+    metavar="URL",
+)
+def run(
+    mapping: Path, *, as_json: bool, quiet: bool, metrics_file: Path | None, ping: str | None, **options: Any
+) -> int:
     """Check, ask, send, remember. Run it again after anything: it sends only what is missing.
 
     \b
@@ -63,17 +77,29 @@ def run(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
      11  another run holds the ledger             75  events are left: run again
      77  the secret or store was refused          78  wrong mapping or settings
     130, 143  interrupted: what was sent is recorded; run again
+
+    With --json each line on stdout is an object with `type` and `time` (RFC 3339, UTC): note, sandbox, checking,
+    checked, ready, sending, error (`exit`, `message`, `hint`), and last summary. A run that could not begin ends with
+    its error.
     """
     from backfill import run as runs
     from backfill.report import describe
     from backfill.report.text import result_text
+    from backfill.watched import Watched
 
-    with observing(as_json=as_json, quiet=quiet) as observer:
-        result = runs.run(mapping, flags(options), observer)
+    said = flags(options)
+    with (
+        observing(as_json=as_json, quiet=quiet) as observer,
+        Watched(mapping, said, observer.note, metrics_file=metrics_file, url=ping) as watched,
+    ):
+        result = watched.result = runs.run(mapping, said, observer)
     if as_json:
         from backfill.progress import JsonLines
 
-        JsonLines().emit("summary", **result.summary, folder=str(result.folder))
+        lines = JsonLines()
+        if result.error is not None:
+            lines.failed(result.error)
+        lines.emit("summary", **result.summary, folder=str(result.folder))
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
                   ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip

@@ -350,6 +350,31 @@ class Ledger:
                 [(*place, _clean(file), _clean(record)) for file, record in records.items()],
             )
 
+    # Marks
+
+    def mark(self, mapping: str) -> dict[str, Any] | None:
+        """Up to where `mapping` has delivered everything to the target, as `set_mark` was last told."""
+        return self.marks(mapping=mapping).get(_clean(mapping))
+
+    def marks(self, target: Target | None = None, *, mapping: str | None = None) -> dict[str, dict[str, Any]]:
+        """The marks of all mappings, or of one, for `target` or the ledger's own."""
+        wanted = target or self.target
+        with self._reading("reading up to where all is delivered") as connection:
+            known = None if connection is None or wanted is None else _target_id(connection, wanted.plain())
+            if connection is None or known is None:
+                return {}
+            ask = "SELECT mapping, mark FROM marks WHERE target = ?1 AND (?2 IS NULL OR mapping = ?2) ORDER BY mapping"
+            found = connection.execute(ask, (known, None if mapping is None else _clean(mapping)))
+            return {name: json.loads(mark) for name, mark in found}
+
+    def set_mark(self, mapping: str, mark: Mapping[str, Any]) -> None:
+        """Remembers up to where `mapping` has delivered everything to the target; `mark` is JSON data."""
+        with self._writing("writing down up to where all is delivered") as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO marks (target, mapping, mark) VALUES (?, ?, ?)",
+                (self._target_id, _clean(mapping), json.dumps(mark)),
+            )
+
     def check_integrity(self) -> None:
         """Reads the whole ledger (0.1 s for 1 M events) and raises StorageError when it is torn."""
         with self._reading("checking the ledger") as connection:

@@ -73,10 +73,17 @@ _SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE runs ADD COLUMN ledger TEXT",
         "UPDATE meta SET value = '0.2.0' WHERE key = 'release'",
     ),
+    (
+        """CREATE TABLE marks (
+            target INTEGER NOT NULL, mapping TEXT NOT NULL, mark TEXT NOT NULL,
+            PRIMARY KEY (target, mapping)) WITHOUT ROWID""",
+    ),
 )
 
-# So that who looks at a ledger of version 1, which is not upgraded for it, can ask as of one of today.
+# So that who looks at an older ledger, which is not upgraded for it, can ask as of one of today.
+_VERSION_2_AS_NOW: Final = ("CREATE TEMP TABLE marks (target, mapping, mark)",)
 _VERSION_1_AS_NOW: Final = (
+    *_VERSION_2_AS_NOW,
     "CREATE TEMP VIEW events AS SELECT * FROM main.events WHERE accepted = 1",
     """CREATE TEMP VIEW refusals AS
         SELECT refusals.*, content FROM main.refusals JOIN main.events USING (target, key)""",
@@ -162,9 +169,8 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
         alone = not os.access(path.parent, os.W_OK) and not _size(_wal(path))
         connection = _connect(path, "mode=ro&immutable=1" if alone else "mode=ro")
         try:
-            if _version(connection, path) == 1:
-                for statement in _VERSION_1_AS_NOW:
-                    connection.execute(statement)
+            for statement in {1: _VERSION_1_AS_NOW, 2: _VERSION_2_AS_NOW}.get(_version(connection, path), ()):
+                connection.execute(statement)
         except BaseException:
             connection.close()
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from backfill.errors import MappingError, MappingProblem, SettingsError
@@ -11,7 +11,7 @@ from backfill.mapping.events import read_events
 from backfill.mapping.findings import Findings, Reference, quoted
 from backfill.mapping.models import Delivery, Event, Mapping, Source
 from backfill.mapping.sources import read_delivery, read_source
-from backfill.mapping.tree import BYTES, Object, Text, Tree, describe
+from backfill.mapping.tree import BYTES, Entry, List, Object, Text, Tree, describe
 from backfill.mapping.words import listing, printable, suggest
 
 __all__ = ["Draft", "load", "parse", "read"]
@@ -115,6 +115,16 @@ def parse(text: str, path: pathlib.Path | str = "mapping.yaml") -> Draft:
     return Draft(path, mapping, _shown(findings.problems), source, findings.references)
 
 
+def _occurrences(events: Tree) -> Iterator[Entry]:
+    """Where events say `occurrence: true`."""
+    for event in events.items if isinstance(events, List) else [events]:
+        unique_id = event.entries.get("uniqueId") if isinstance(event, Object) else None
+        if unique_id is not None and isinstance(unique_id.value, Object):
+            entry = unique_id.value.entries.get("occurrence")
+            if entry is not None and isinstance(entry.value, Text) and entry.value.value is True:
+                yield entry
+
+
 def _shown(problems: list[MappingProblem]) -> list[MappingProblem]:
     return sorted(
         replace(problem, message=printable(problem.message), hint=printable(problem.hint)) for problem in problems
@@ -141,5 +151,9 @@ def _parts(findings: Findings, tree: Tree) -> tuple[Source | None, list[Event], 
     source = read_source(findings, parts["source"]) if "source" in parts else None
     grouped = isinstance(inner := parts.get("source"), Object) and "group_by" in inner.entries
     events = read_events(findings, parts["events"], grouped=grouped) if "events" in parts else []
+    if isinstance(inner, Object) and "since" in inner.entries and "events" in parts:
+        for entry in _occurrences(parts["events"]):
+            message = "occurrence does not go with source.since: twins are told apart by all rows"
+            findings.wrong(entry, message, "leave since out, or give an id that tells the rows apart")
     delivery = read_delivery(findings, parts["delivery"]) if "delivery" in parts else None
     return source, events, delivery

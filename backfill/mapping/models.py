@@ -24,6 +24,7 @@ __all__ = [
     "Location",
     "Mapping",
     "Numbers",
+    "Since",
     "Source",
     "TemplateId",
     "UniqueId",
@@ -166,6 +167,28 @@ class GroupBy(Model):
     )
 
 
+class Since(Model):
+    """From where on a run reads, when runs before delivered the rest."""
+
+    column: str = Field(
+        description="When a row was last changed, or a number that only grows. A row in which it is empty or can't be "
+        "read is always read.",
+        examples=["updated_at"],
+    )
+    lookback: str | int = Field(
+        "3d",
+        description="How far back behind the mark rows are read again, because some come late: `30m`, `12h`, `3d`; "
+        "for a column of numbers a number. A row that comes later than that is not read: `--reread` reads all.",
+        examples=["12h", 1000],
+    )
+    format: str | None = Field(
+        None, description="How the times are written: strptime, `epoch_s` or `epoch_ms`.", examples=["%d/%m/%Y %H:%M"]
+    )
+    timezone: str | None = Field(
+        None, description="The zone of times that carry none; else `source.timezone`.", examples=["Europe/London"]
+    )
+
+
 class Source(Model):
     """The export: which files, and how they are written."""
 
@@ -197,6 +220,17 @@ class Source(Model):
         None,
         description="Columns whose equal rows make one event together: a list, or `{columns, adjacent}`.",
         examples=[["order_id"]],
+    )
+    since: Since | None = Field(
+        None,
+        description="Read only what is newer than what was delivered. The ledger keeps a mark for each mapping and "
+        "store: the greatest value of `column` that was read by a run which ended with every event delivered, now or "
+        "before. It never passes a row that is rejected or refused, so that such a row is read until it is mended, nor "
+        "the time of the run. A run with events left, one with `--limit` or `--files`, and one that was interrupted "
+        "leave it where it is. The next run reads the rows from the mark less `lookback` on; older ones count as "
+        "filtered, and whole row groups of Parquet that are older are not read at all. Another mapping or release, and "
+        "`--reread`, read everything. Not with `group_by` or `occurrence`, where an event hangs on all rows.",
+        examples=[{"column": "updated_at", "lookback": "3d"}],
     )
 
 

@@ -20,6 +20,7 @@ from backfill.mapping.models import (
     Location,
     Mapping,
     Numbers,
+    Since,
     Source,
 )
 from backfill.mapping.schema import words_of
@@ -32,6 +33,7 @@ _SECTIONS: Sequence[tuple[str, type[BaseModel]]] = (
     ("`source.csv`", CsvOptions),
     ("`source.numbers`", Numbers),
     ("`source.group_by`", GroupBy),
+    ("`source.since`", Since),
     ("Each of `events`", Event),
     ("`uniqueId`, as a hash", HashId),
     ("`customer`", Customer),

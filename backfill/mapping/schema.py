@@ -22,6 +22,7 @@ from backfill.mapping.models import (
     Location,
     Mapping,
     Numbers,
+    Since,
     Source,
 )
 
@@ -103,6 +104,14 @@ def _source() -> Schema:
     }
     numbers = {"decimal": {"enum": [".", ","]}, "thousands": {**_MARK, "minLength": 1}}
     groups = _model(GroupBy, {"columns": _COLUMNS, "adjacent": boolean})
+    since: dict[str, Schema] = {
+        "column": _COLUMN,
+        "lookback": {
+            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,5}[smhdw]$"}]
+        },
+        "format": _TEXT,
+        "timezone": _TEXT,
+    }
     shapes: dict[str, Schema] = {
         "files": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
         "csv": _model(CsvOptions, csv),
@@ -110,6 +119,7 @@ def _source() -> Schema:
         "timezone": _TEXT,
         "where": _TEXT,
         "group_by": {"anyOf": [_COLUMNS, groups]},
+        "since": _model(Since, since),
     }
     return _model(Source, shapes)
 

@@ -9,9 +9,9 @@ from typing import Any
 from backfill.mapping.durations import DurationError, parse_duration
 from backfill.mapping.findings import Findings, quoted
 from backfill.mapping.leaf import Path
-from backfill.mapping.models import CsvOptions, Delivery, GroupBy, Numbers, Source
+from backfill.mapping.models import CsvOptions, Delivery, GroupBy, Numbers, Since, Source
 from backfill.mapping.places import Place, read_columns, read_sql_text
-from backfill.mapping.times import bad_zone
+from backfill.mapping.times import bad_format, bad_zone
 from backfill.mapping.tree import List, Object, Text, Tree, describe
 from backfill.mapping.words import suggest
 
@@ -19,6 +19,8 @@ __all__ = ["read_delivery", "read_source"]
 
 FORMATS = ("csv", "parquet", "ndjson", "arrow", "excel")
 SCHEMES = ("s3", "gs", "az", "https")
+LOOKBACK = re.compile(r"[0-9]{1,5}[smhdw]")
+UNCHANGED = "a file that has not changed since it was delivered is not read again anyway"
 
 
 def read_source(findings: Findings, tree: Tree) -> Source | None:
@@ -55,6 +57,9 @@ class _Reader:
             return None
         if isinstance(tree, Object) and "files" not in tree.entries:
             self.findings.wrong(tree, "source.files is missing", 'as in files: "exports/orders_*.csv"')
+        if isinstance(tree, Object) and {"since", "group_by"} <= tree.entries.keys():
+            hint = f"leave since out: {UNCHANGED}"
+            self.findings.wrong(tree.entries["since"], "since does not go with group_by: a group needs its rows", hint)
         return Source(**fields) if "files" in fields else None
 
     def delivery(self, tree: Tree) -> Delivery | None:
@@ -79,7 +84,40 @@ class _Reader:
         return files or None
 
     def _format(self, tree: Tree, path: Path) -> str | None:
-        return self.findings.word(tree, path, "format", FORMATS)
+        if "since" not in path:
+            return self.findings.word(tree, path, "format", FORMATS)
+        text = self.findings.text(tree, path, "source.since.format", 'as in "%Y-%m-%d %H:%M:%S", epoch_s or epoch_ms')
+        bad = bad_format(text) if text is not None else None
+        if bad is not None and isinstance(tree, Text):
+            self.findings.wrong(tree.at(bad[2]), bad[0], bad[1])
+        return text if bad is None else None
+
+    def _since(self, tree: Tree, path: Path) -> Since | None:
+        fields = self.parts(tree, path, Since, "as in {column: updated_at, lookback: 3d}")
+        if fields is not None and isinstance(tree, Object) and "column" not in tree.entries:
+            self.findings.wrong(tree, "source.since.column is missing", "as in column: updated_at")
+        if fields is not None and isinstance(fields.get("lookback"), int) and fields.keys() & {"format", "timezone"}:
+            self.findings.wrong(
+                tree, "a lookback that is a number is for a column of numbers, not of times", 'write "3d" or "12h"'
+            )
+        return Since(**fields) if fields is not None and "column" in fields else None
+
+    def _column(self, tree: Tree, path: Path) -> str | None:
+        name = self.findings.name(tree, path, "source.since.column")
+        if name is not None and isinstance(tree, Text):
+            self.findings.refer(path, name, tree.at(0), "source.since")
+        return name
+
+    def _lookback(self, tree: Tree, path: Path) -> str | int | None:
+        self.findings.seen(path, tree)
+        value = tree.value if isinstance(tree, Text) else None
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        if isinstance(value, str) and LOOKBACK.fullmatch(value):
+            return value
+        hint = "times as in 30m, 12h or 3d, a column of numbers as in 1000"
+        self.findings.wrong(tree, f"lookback has to be a time or a whole number, not {describe(tree)}", hint)
+        return None
 
     def _csv(self, tree: Tree, path: Path) -> CsvOptions | None:
         fields = self.parts(tree, path, CsvOptions, 'as in {separator: ";"}')

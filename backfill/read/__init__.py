@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from backfill.read.export import Export, OpenedFile, open_export, unread_error
 from backfill.read.repaired import REPORT_COLUMNS, escape
+from backfill.read.typed import Older
 
-__all__ = ["REPORT_COLUMNS", "Export", "OpenedFile", "escape", "open_export", "unread_error"]
+__all__ = ["REPORT_COLUMNS", "Export", "Older", "OpenedFile", "escape", "open_export", "unread_error"]

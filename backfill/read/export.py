@@ -18,6 +18,7 @@ from backfill.read.files import Format, find_files, fingerprint
 from backfill.read.opened import OpenedFile, open_file
 from backfill.read.pieces import Columns, Held, Piece, Start, pieces
 from backfill.read.repaired import REPORT_COLUMNS
+from backfill.read.typed import Older
 from backfill.read.widen import merge
 from backfill.records import FILE, ROW, Chunk, UnreadFile
 
@@ -47,7 +48,7 @@ class Export:
 
     `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `unread` are
     the files that can't even be opened, by position. `notes` say what is odd about the files, in words for the user.
-    `alone`: it is one file; if that can't be read, nothing can.
+    `alone`: it is one file; if that can't be read, nothing can. `older` is what of Parquet files is not wanted.
     """
 
     files: list[OpenedFile]
@@ -56,6 +57,7 @@ class Export:
     notes: list[str] = field(default_factory=list)
     unread: dict[int, UnreadFile] = field(default_factory=dict)
     alone: bool = False
+    older: Older | None = None
 
     def name(self, position: int) -> str:
         return self._names[position]
@@ -125,7 +127,7 @@ class Export:
 
     def _from(self, start: Start | None) -> Iterator[tuple[Start | None, Chunk]]:
         """The chunks from the one that starts there on, each with its start."""
-        held = Held(Columns(self.schema, self.null_values))
+        held = Held(Columns(self.schema, self.null_values, self.older))
         for position in sorted(self._opened.keys() | self.unread.keys()):
             if start and position < start.file:
                 continue
@@ -186,7 +188,7 @@ class Export:
         self._same(opened)
         mine = start if start and start.file == opened.file.position else None
         try:
-            for piece in pieces(opened, Columns(self.schema, self.null_values), mine):
+            for piece in pieces(opened, Columns(self.schema, self.null_values, self.older), mine):
                 # Looked at after reading: a piece of a file that has changed is not what was checked.
                 self._same(opened)
                 yield piece

@@ -21,7 +21,7 @@ from backfill.read.files import open_bytes
 from backfill.read.opened import OpenedFile
 from backfill.read.records import BLOCK_BYTES, parse, read_texts
 from backfill.read.repaired import REPORT_COLUMNS, unescape
-from backfill.read.typed import read_batches
+from backfill.read.typed import Older, read_batches
 from backfill.read.widen import widened
 from backfill.records import FILE, ROW, Chunk, Rejection
 
@@ -36,10 +36,11 @@ UNREADABLE = ("ragged", "undecodable", "quote", "not_json", "still_unreadable")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of the whole export, and the texts that are null."""
+    """The columns of the whole export, the texts that are null, and what of Parquet files is not wanted."""
 
     schema: dict[str, pl.DataType]
     null_values: Sequence[str] = ()
+    older: Older | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def pieces(opened: OpenedFile, columns: Columns, start: Start | None = None) -> 
     """The file's pieces from `start` on, the same ones whenever it is read."""
     first = start.number if start else 0
     if opened.dialect is None:
-        for number, batch in enumerate(read_batches(opened.file, opened.schema, first), first):
+        batches = read_batches(opened.file, opened.schema, first, columns.older)
+        for number, batch in enumerate(batches, first):
             bad = [Rejection(opened.file.position, b.number, "not_json", b.detail, text=b.text) for b in batch.bad]
             chunk = _chunk(opened, columns, batch.frame, batch.rows, bad)
             yield Piece(opened, Start(opened.file.position, number, None), chunk)

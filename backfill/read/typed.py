@@ -11,7 +11,8 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 import polars as pl
@@ -56,9 +57,30 @@ def schema_of(file: ExportFile) -> dict[str, pl.DataType]:
     return {**schema, **{key: pl.String() for key, _ in file.hive}}
 
 
-def read_batches(file: ExportFile, schema: dict[str, pl.DataType], skip: int = 0) -> Iterator[BatchRows]:
+@dataclass(frozen=True)
+class Older:
+    """What of Parquet files need not be read: the row groups of which `all_old`, given a frame of their greatest values
+    in `column`, says so. How many those are of a file (by position) is noted in `skipped` when it is read.
+    """
+
+    column: str
+    all_old: Callable[[pl.DataFrame], list[bool]]
+    skipped: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A file from a row (counted from 1) on: all of it, or some row groups of it that stand together."""
+
+    start: int
+    groups: list[int] | None = None
+
+
+def read_batches(
+    file: ExportFile, schema: dict[str, pl.DataType], skip: int = 0, older: Older | None = None
+) -> Iterator[BatchRows]:
     """The rows of the file in order, in frames of about BATCH_ROWS, without the first `skip` frames; `schema` is what
-    `schema_of` gave.
+    `schema_of` gave. What is all `older` is passed over.
 
     Raises ExportError for a file that can't be read on.
     """
@@ -66,26 +88,80 @@ def read_batches(file: ExportFile, schema: dict[str, pl.DataType], skip: int = 0
         own = {name: dtype for name, dtype in schema.items() if name not in dict(file.hive)}
         batches = ndjson_batches(file, own, skip)
     else:
-        batches = islice(_numbered(file), skip, None)
+        batches = islice(_numbered(file, older), skip, None)
     for batch in batches:
         hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in file.hive]
         yield BatchRows(batch.frame.with_columns(hive), batch.rows, batch.bad)
 
 
-def _numbered(file: ExportFile) -> Iterator[BatchRows]:
+def _numbered(file: ExportFile, older: Older | None) -> Iterator[BatchRows]:
     # Excel's first row is the header.
-    at = 2 if file.format == "excel" else 1
-    for frame in _frames(file):
-        rows = pl.int_range(at, at + frame.height, dtype=pl.UInt64, eager=True)
-        at += frame.height
-        yield BatchRows(frame, rows, [])
+    parts = [_Part(2 if file.format == "excel" else 1)]
+    if older is not None and file.format == "parquet":
+        parts = _guard(file, lambda: list(_newer(file, older)))
+    for part in parts:
+        at = part.start
+        for frame in _frames(file, part):
+            rows = pl.int_range(at, at + frame.height, dtype=pl.UInt64, eager=True)
+            at += frame.height
+            yield BatchRows(frame, rows, [])
 
 
-def _frames(file: ExportFile) -> Iterator[pl.DataFrame]:
+def _newer(file: ExportFile, older: Older) -> Iterator[_Part]:
+    """The parts of a Parquet file that hold more than older rows, as far as its footer tells."""
+    with _reader(file) as reader:
+        metadata = reader.metadata
+        groups = range(metadata.num_row_groups)
+        greatest = {at: value for at in groups if (value := _greatest(reader, at, older.column)) is not None}
+        old = dict.fromkeys(groups, False)
+        if greatest:
+            kind = reader.schema_arrow.field(older.column).type
+            frame = _known_frame(older.column, list(greatest.values()), kind)
+            old.update(zip(greatest, older.all_old(frame), strict=True))
+        older.skipped[file.position] = sum(old.values())
+        start = 1
+        for skipped, together in groupby(groups, old.__getitem__):
+            numbers = list(together)
+            if not skipped:
+                yield _Part(start, numbers)
+            start += sum(metadata.row_group(at).num_rows for at in numbers)
+
+
+def _greatest(reader: Any, group: int, column: str) -> Any:
+    """The greatest value of a column in a row group; None where that is not known, or where rows have none."""
+    import pyarrow as pa
+
+    schema, names = reader.schema_arrow, reader.metadata.schema
+    at = [i for i in range(reader.metadata.num_columns) if names.column(i).path == column]
+    if len(at) != 1 or column not in schema.names:
+        return None
+    kind = schema.field(column).type
+    if not (pa.types.is_integer(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        # Of texts the greatest is not the latest.
+        return None
+    statistics = reader.metadata.row_group(group).column(at[0]).statistics
+    if statistics is None or not statistics.has_min_max or not statistics.has_null_count or statistics.null_count:
+        return None
+    if "nanoseconds" in names.column(at[0]).logical_type.to_json():
+        # Of these Python's own times hold no more than microseconds: pyarrow gives none without pandas.
+        return statistics.max_raw if getattr(kind, "unit", "") == "ns" else None
+    try:
+        return statistics.max
+    except (ValueError, OverflowError):  # a time that Python can't tell
+        return None
+
+
+def _known_frame(column: str, values: list[Any], kind: Any) -> pl.DataFrame:
+    import pyarrow as pa
+
+    return pl.DataFrame(_plain(pa.table([pa.array(values, kind)], names=[column])))
+
+
+def _frames(file: ExportFile, part: _Part) -> Iterator[pl.DataFrame]:
     if file.format == "excel":
         yield from _guard(file, lambda: _excel(file)).iter_slices(BATCH_ROWS)
         return
-    frames = map(pl.DataFrame, _sized(_batches(file)))
+    frames = map(pl.DataFrame, _sized(_batches(file, part.groups)))
     while (frame := _guard(file, lambda: next(frames, None))) is not None:
         yield frame
 
@@ -173,20 +249,23 @@ def _arrow_schema(file: ExportFile) -> dict[str, pl.DataType]:
         return dict(pl.DataFrame(_plain(schema.empty_table())).schema)
 
 
-def _batches(file: ExportFile) -> Iterator[Any]:
-    """The record batches. Raises ValueError when a Parquet file has fewer rows than its footer counts."""
+def _batches(file: ExportFile, groups: list[int] | None) -> Iterator[Any]:
+    """The record batches, of a Parquet file those of some row groups or of all. Raises ValueError when it has fewer
+    rows than its footer counts.
+    """
     with _reader(file) as reader:
         if file.format == "arrow":
             yield from (
                 reader if hasattr(reader, "__iter__") else map(reader.get_batch, range(reader.num_record_batches))
             )
             return
-        rows = 0
-        for batch in reader.iter_batches(batch_size=_decoded_rows(file, reader.metadata)):
+        rows, metadata = 0, reader.metadata
+        for batch in reader.iter_batches(batch_size=_decoded_rows(file, metadata), row_groups=groups):
             rows += batch.num_rows
             yield batch
-        if rows < reader.metadata.num_rows:
-            raise ValueError(f"it has {rows} rows and says it has {reader.metadata.num_rows}")
+        said = metadata.num_rows if groups is None else sum(metadata.row_group(at).num_rows for at in groups)
+        if rows < said:
+            raise ValueError(f"it has {rows} rows and says it has {said}")
 
 
 def _decoded_rows(file: ExportFile, metadata: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backfill.report.ending import describe, passed_over_text
+from backfill.report.ending import describe, passed_over_text, since_text
 from backfill.report.folder import RUN_FOLDERS, RunFolder, last_run
 from backfill.report.page import render
 from backfill.report.summary import check_data, new_names_data, problems_of, sends_data, summarize
@@ -18,5 +18,6 @@ __all__ = [
     "problems_of",
     "render",
     "sends_data",
+    "since_text",
     "summarize",
 ]

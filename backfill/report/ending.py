@@ -9,7 +9,7 @@ from backfill.mapping import duration_words
 from backfill.printable import named, plural, short
 from backfill.settings import SANDBOX_URL
 
-__all__ = ["describe", "passed_over_text"]
+__all__ = ["describe", "passed_over_text", "since_text"]
 
 NAMES_SHOWN = 5
 
@@ -32,8 +32,10 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         todo.append("Mend or fetch again what can't be read, and run the same command again.")
     if passed := sum(one["unchanged"] for one in summary["files"]):
         parts.append(passed_over_text(passed))
+    since = summary.get("since")
+    newer = f"{since['column']} from {since['from']} on" if since and since["from"] else ""
     if not events["total"]:
-        parts[0] = "The export makes no event"
+        parts[0] = f"Nothing is new: no row has {newer}" if newer else "The export makes no event"
     elif not summary["requests"] and events["pending"] == kept and (kept or events["already_delivered"]):
         delivered = events["already_delivered"] > 0
         parts[0] = "Nothing to send: what is ready was delivered before" if delivered else "Nothing to send yet"
@@ -46,6 +48,11 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
             "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
             "or mend the export or the mapping and run again."
         )
+    if since and since["stuck"]:
+        todo.append(
+            f"A rejected row has no {since['column']} that can be read: until it is mended, each run reads from where "
+            "this one did."
+        )
     if events["changed"]:
         parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
         todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
@@ -53,6 +60,19 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(part)
         todo.append(then)
     return ", ".join(parts) + ".", " ".join(filter(None, todo)) or "There is nothing to do."
+
+
+def since_text(since: dict[str, Any]) -> str:
+    """What is said of `source.since`: from where on is read, and what was left out."""
+    if since["from"] is None:
+        return f"source.since: every row is read: up to which {since['column']} all is delivered is not known yet"
+    older, groups = since["older_rows"], since["skipped_row_groups"]
+    left_out = [plural(older, "older row")] * bool(older) + [plural(groups, "row group")] * bool(groups)
+    return (
+        f"source.since: rows are read whose {since['column']} is {since['from']} or later "
+        f"(all is delivered up to {since['mark']}; lookback {since['lookback']})"
+        + (f"; left out: {' and '.join(left_out)}" if left_out else "")
+    )
 
 
 def passed_over_text(files: int) -> str:

@@ -84,6 +84,7 @@ def summarize(
         "sends": sends_data(survey),
         "canaries": {name: [one[-1] for one in ones] for name, ones in sorted(delivered.canaries.items())},
         "new_names": new_names_data(survey),
+        "since": survey.since,
         "notes": export.notes,
     }
 
@@ -150,6 +151,7 @@ def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[
         ],
         "unread": [{"name": one.name, "why": one.why} for one in found.unread],
         "notes": planned.export.notes,
+        "since": found.since,
         "seconds": {"single": ready / rate, "bulk": -(-ready // api.BULK_EVENTS) / rate},
     }
 

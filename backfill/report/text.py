@@ -10,6 +10,8 @@ from backfill.mapping import duration_words
 from backfill.names import NewName
 from backfill.plan import Plan
 from backfill.printable import named, plural, printable
+from backfill.read import Export
+from backfill.report.ending import since_text
 from backfill.settings import Settings
 from backfill.shape import advice
 from backfill.tally import Survey
@@ -26,16 +28,7 @@ def check_text(planned: Plan, found: Survey, settings: Settings | None) -> str:
 
 def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Iterator[str]:
     export, events, rows = planned.export, found.events(), found.rows
-    for opened in export.files[:10]:
-        yield f"{opened.file.name}: {opened.dialect or opened.file.format}"
-    if len(export.files) > 10:
-        yield f"and {len(export.files) - 10} more files"
-    for note in export.notes:
-        yield f"note: {note}"
-    for unread in found.unread[:10]:
-        yield f"not read: {unread.why}"
-    if len(found.unread) > 10:
-        yield f"and {len(found.unread) - 10} more files that can't be read"
+    yield from _source_lines(export, found)
     yield ""
     yield "rows: " + _rows_words(asdict(rows))
     yield (
@@ -48,7 +41,7 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
     yield ""
     yield from promise_text(found)
     yield from _new_names_lines(found)
-    if not rows.read:
+    if not rows.read and not (found.since and found.since["from"]):
         yield "No rows: the files have a header, or nothing but blank lines."
     if found.problems:
         yield ""
@@ -69,6 +62,22 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
             yield f"      {advice(notice.code).fix}"
     yield ""
     yield from _time_lines(events["ready"], settings)
+
+
+def _source_lines(export: Export, found: Survey) -> Iterator[str]:
+    """What is read, how, and what of it can't be."""
+    for opened in export.files[:10]:
+        yield f"{opened.file.name}: {opened.dialect or opened.file.format}"
+    if len(export.files) > 10:
+        yield f"and {len(export.files) - 10} more files"
+    for note in export.notes:
+        yield f"note: {note}"
+    if found.since:
+        yield since_text(found.since)
+    for unread in found.unread[:10]:
+        yield f"not read: {unread.why}"
+    if len(found.unread) > 10:
+        yield f"and {len(found.unread) - 10} more files that can't be read"
 
 
 def promise_text(found: Survey) -> Iterator[str]:

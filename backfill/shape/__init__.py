@@ -19,6 +19,7 @@ from backfill.shape.shaper import (
     Shaper,
     compile_shaper,
 )
+from backfill.shape.since import SINCE, Since
 
 __all__ = [
     "EVENT",
@@ -27,6 +28,7 @@ __all__ = [
     "KEY",
     "NAME",
     "PROBLEMS",
+    "SINCE",
     "TAIL",
     "TIME",
     "Advice",
@@ -34,6 +36,7 @@ __all__ = [
     "Notice",
     "Shaped",
     "Shaper",
+    "Since",
     "advice",
     "compile_shaper",
 ]

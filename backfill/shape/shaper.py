@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_groupin
 from backfill.shape.layers import Layers, roots
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.problems import advice
+from backfill.shape.since import Since, compile_since
 
 __all__ = [
     "EVENT",
@@ -68,6 +69,7 @@ class Shaped:
     has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
     `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, ID. `groups` are the groups under group_by, of
     the rows that were not filtered: KEY, and FILE and ROW as their events have them; without group_by it is empty.
+    `older` of the filtered rows are older than what `source.since` asks for; they are not in `rows`, which has SINCE.
     """
 
     rows: pl.DataFrame
@@ -78,6 +80,7 @@ class Shaped:
     groups: pl.DataFrame
     invalid: list[Rejection]
     notices: list[Notice]
+    older: int = 0
 
 
 class Failures:
@@ -113,6 +116,7 @@ class Shaper:
     where_layers: Layers = field(default_factory=Layers)
     where_wanted: frozenset[str] = frozenset()
     has_sql: bool = False
+    since: Since | None = None
 
     def whole_groups(self, chunks: Iterable[Chunk], folder: Path | None = None) -> Iterator[Chunk]:
         """The chunks, cut between groups under group_by.
@@ -130,6 +134,14 @@ class Shaper:
 
         A row on which the mapping's SQL fails, such as a CAST, is rejected. Raises SettingsError when very many are.
         """
+        if self.since is None:
+            return self._shape_all(rows)
+        newer = self.since.newer(rows)
+        shaped = self._shape_all(newer)
+        older = rows.height - newer.height
+        return replace(shaped, filtered=shaped.filtered + older, older=older)
+
+    def _shape_all(self, rows: pl.DataFrame) -> Shaped:
         try:
             return self._shape(rows)
         except SQL_FAILS as error:
@@ -300,7 +312,10 @@ def compile_shaper(
         )
         plans.append(plan)
         problems += wrong
-    if problems:
+    since = compile_since(mapping, columns)
+    if isinstance(since, MappingProblem):
+        problems.append(since)
+    if problems or isinstance(since, MappingProblem):
         raise MappingError(str(mapping.path), problems)
     plain = _plain(plans, schema)
     where_wanted = roots([*([] if where is None else [where]), *(check.bad for check in rows.checks)])
@@ -316,6 +331,7 @@ def compile_shaper(
         rows.layers,
         where_wanted,
         has_sql(mapping),
+        since,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,11 @@ def test_json_lines(small):
     run = small.deliver("--json", status=3)
     lines = [json.loads(line) for line in run.done.out.splitlines()]
     assert all(isinstance(line["type"], str) for line in lines)
+    times = [datetime.fromisoformat(line["time"]) for line in lines]
+    assert times == sorted(times)
+    assert all(line["time"].endswith("Z") for line in lines)
     last = lines.pop()
+    del last["time"]
     assert (last.pop("type"), last.pop("folder")) == ("summary", str(run.folder))
     assert last == run.summary
     (checked,) = [line for line in lines if line["type"] == "checked"]
@@ -44,7 +49,15 @@ def test_json_lines_of_check_status_and_what_fails(small):
     assert told["problems"][0]["fix"]
     assert json.loads(small.do("status", "orders.yaml", "--json").out)["stores"] == []
     done = small.do("run", "missing.yaml", "--json", status=78)
-    assert [json.loads(line) for line in done.out.splitlines()] == []
+    (error,) = [json.loads(line) for line in done.out.splitlines()]
+    assert (error["type"], error["exit"]) == ("error", 78)
+    assert f"{error['message']}\n{error['hint']}" == done.err.strip()
+    # A run that had begun tells its error before its summary.
+    small.mapping(delivery={"endpoint": "bulk", "flows": ...})
+    run = small.deliver("--json", status=2)
+    error, last = [json.loads(line) for line in run.done.out.splitlines()][-2:]
+    assert (error["type"], error["exit"], last["type"]) == ("error", 2, "summary")
+    assert error["message"] == last["stopped_by"]
 
 
 def test_quiet(small):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import BugError, SettingsError
-from backfill.ledger import Entry, Ledger, RunInfo, Target, content, key
+from backfill.ledger import LEDGER_FILE, Entry, Ledger, RunInfo, Target, content, key
 from backfill.records import Events, Outcome, Refusal
 
 Accept = Callable[..., Outcome]
@@ -217,6 +219,31 @@ def test_identity_is_kept_by_target_and_mapping(state: Path, target: Target) -> 
         assert ledger.identity("returns") is None
     with Ledger.read(state, Target(target.base_url, "another")) as ledger:
         assert ledger.identity("orders") is None
+
+
+def test_a_mark_is_kept_by_target_and_mapping(state: Path, target: Target) -> None:
+    with Ledger.open(state, target) as ledger:
+        assert ledger.mark("orders") is None
+        ledger.set_mark("orders", {"mark": 1})
+        ledger.set_mark("orders", {"mark": 2})
+        ledger.set_mark("odd \udcff", {"mark": 3})
+    with Ledger.read(state) as ledger:
+        assert ledger.marks(target) == {"odd \\udcff": {"mark": 3}, "orders": {"mark": 2}}
+        assert ledger.marks(Target(target.base_url, "another")) == {}
+    with Ledger.read(state, target) as ledger:
+        assert ledger.mark("odd \udcff") == {"mark": 3}
+
+
+def test_a_ledger_without_marks_is_read_as_it_is_and_then_upgraded(state: Path, target: Target) -> None:
+    Ledger.open(state, target).close()
+    with closing(sqlite3.connect(state / LEDGER_FILE)) as database:
+        database.execute("DROP TABLE marks")
+        database.execute("PRAGMA user_version = 2")
+    with Ledger.read(state, target) as ledger:
+        assert ledger.marks() == {}
+    with Ledger.open(state, target) as ledger:
+        ledger.set_mark("orders", {"mark": 1})
+        assert ledger.mark("orders") == {"mark": 1}
 
 
 def test_a_ledger_that_is_not_there_is_empty(state: Path, target: Target) -> None:

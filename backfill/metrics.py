@@ -1,0 +1,105 @@
+"""How the last run ended, for Prometheus: a file in the text format, for node_exporter's textfile collector.
+
+https://github.com/prometheus/node_exporter#textfile-collector
+https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Ended", "last_success", "metrics_text", "write_metrics"]
+
+LAST_SUCCESS = "backfill_last_success_timestamp_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its exit status, when (seconds since 1970), how long it took (seconds), and what `summary.json`
+    holds, if it came so far. `store` is empty where it is not known.
+    """
+
+    mapping: str
+    store: str
+    status: int
+    at: float
+    seconds: float
+    summary: Mapping[str, Any] | None = None
+
+
+def metrics_text(ended: Ended, succeeded: float | None) -> str:
+    """The file's text; `succeeded` is when the last run before this one succeeded."""
+    labels = {"mapping": ended.mapping, "store": ended.store}
+    last = ended.at if ended.status == 0 else succeeded
+    lines = [
+        *_gauge("backfill_last_run_timestamp_seconds", "When the last run ended.", [(labels, ended.at)]),
+        *_gauge(LAST_SUCCESS, "When a run last ended with exit status 0.", [] if last is None else [(labels, last)]),
+        *_gauge("backfill_exit_status", "The exit status of the last run.", [(labels, ended.status)]),
+        *_gauge("backfill_duration_seconds", "How long the last run took.", [(labels, round(ended.seconds, 3))]),
+    ]
+    summary = ended.summary
+    if summary is not None:
+        events = [({**labels, "outcome": name}, count) for name, count in summary["events"].items() if name != "total"]
+        rows = [({**labels, "outcome": name}, count) for name, count in summary["rows"].items() if name != "read"]
+        lines += _gauge("backfill_events", "Events of the last run by what became of them.", events)
+        lines += _gauge("backfill_rows", "Rows that the last run read, by what became of them.", rows)
+        lines += _gauge("backfill_requests", "Requests of the last run.", [(labels, summary["requests"])])
+        lines += _gauge(
+            "backfill_retries", "Requests of the last run that were retries.", [(labels, summary["retries"])]
+        )
+        limited = [(labels, summary["rate_limited"])]
+        lines += _gauge("backfill_rate_limited", "Answers 429 that the last run got.", limited)
+    return "\n".join(lines) + "\n"
+
+
+def last_success(text: str, mapping: str) -> tuple[str, float] | None:
+    """To which store a run of the mapping last succeeded, and when, as a file from before tells."""
+    before = re.escape(_labels({"mapping": mapping})[:-1])
+    found = re.search(rf'(?m)^{LAST_SUCCESS}{before},store="([^"\\]*)"\}} ([0-9.]+)$', text)
+    return (found[1], float(found[2])) if found else None
+
+
+def write_metrics(path: Path, ended: Ended) -> None:
+    """Put the file in place, whole or not at all, for all to read: it holds nothing of customers. Raises OSError."""
+    before = ""
+    with suppress(OSError, UnicodeDecodeError):
+        before = path.read_text(encoding="utf-8")
+    store, succeeded = last_success(before, ended.mapping) or ("", None)
+    if not ended.store:
+        ended = replace(ended, store=store)
+    text = metrics_text(ended, succeeded if ended.store == store else None)
+    # The collector reads *.prom only: not this one.
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with new.open("x", encoding="utf-8") as file:
+            file.write(text)
+            # Whatever the umask: the collector is another user.
+            os.fchmod(file.fileno(), 0o644)
+        new.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
+
+
+def _gauge(name: str, meaning: str, values: list[tuple[dict[str, str], float]]) -> Iterator[str]:
+    if values:
+        yield f"# HELP {name} {meaning}"
+        yield f"# TYPE {name} gauge"
+    for labels, value in values:
+        yield f"{name}{_labels(labels)} {value}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    plain = value.encode("utf-8", "backslashreplace").decode()
+    return plain.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,54 @@
+"""A dead man's switch: an address that is called when a run begins and ends, and alarms when it is not called in time.
+
+The way of https://healthchecks.io/docs/http_api/: URL/start when a run begins, URL when it ended with exit status 0,
+URL/<exit status> when with another. Nothing else is told: no body, no names, no numbers.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from backfill import __version__
+from backfill.errors import SettingsError
+
+__all__ = ["ping", "ping_url"]
+
+SECONDS = 10.0
+ATTEMPTS = 2
+HINT = "it looks like https://hc-ping.com/5f1e7c0d-9b1c-4a6e-8c55-0d5f2a1b7c3e"
+
+
+def ping_url(url: str, end: str = "") -> str:
+    """The address to call: `end` becomes the last part of its path. Raises SettingsError for what is no address."""
+    # Without the URL itself: who knows it can keep the switch quiet.
+    try:
+        parts = urlsplit(url.strip())
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError as error:
+        raise SettingsError("the address of --ping can't be read", hint=HINT) from error
+    if not fine or not url.isprintable() or " " in url.strip():
+        raise SettingsError("the address of --ping (or BACKFILL_PING) is not an http or https URL", hint=HINT)
+    path = parts.path.rstrip("/") + f"/{end}" if end else parts.path
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def ping(url: str, *, attempts: int = ATTEMPTS) -> str | None:
+    """Call an address (as `ping_url` gives it); in words why nobody took the call, or None when somebody did."""
+    import httpx
+
+    why = ""
+    # Connecting and waiting for the answer take so long together at most.
+    timeout = httpx.Timeout(SECONDS / 2)
+    for _ in range(attempts):
+        try:
+            with (
+                httpx.Client(timeout=timeout, headers={"User-Agent": f"backfill/{__version__}"}) as client,
+                client.stream("GET", url) as answer,
+            ):
+                if answer.is_success:
+                    return None
+                why = f"the answer was {answer.status_code}"
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            # Without the error's own words: some hold the URL.
+            why = "no answer in time" if isinstance(error, httpx.TimeoutException) else type(error).__name__
+    return f"{urlsplit(url).hostname} did not take the ping: {why}"
