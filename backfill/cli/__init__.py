@@ -17,6 +17,7 @@ import click
 
 from backfill import __version__
 from backfill.cli.check import check
+from backfill.cli.init import init
 from backfill.cli.look import report, schema, status
 from backfill.cli.preview import preview
 from backfill.cli.run import run
@@ -42,7 +43,7 @@ def backfill(context: click.Context, *, debug: bool) -> None:
     context.ensure_object(dict)["debug"] = debug
 
 
-for command in (check, preview, run, status, report, schema, sandbox):
+for command in (init, check, preview, run, status, report, schema, sandbox):
     backfill.add_command(command)
 
 
