@@ -7,7 +7,7 @@ person knows; `Looked.draft` is the mapping's text, checked over what was read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -78,25 +78,15 @@ class Looked:
 
     def _proved(self, found: Findings, answers: Mapping[str, str]) -> tuple[Findings, Proof]:
         """What is found fit: a column of which the mapping can make nothing is left out."""
-        for _ in range(TRIES):
+        for left in range(TRIES, -1, -1):
             text = write(found, answers, self.files, [], stand_in=True)
             proof = prove(text, self.path, found.sample, self.now)
             lines = {problem.line for problem in proof.problems}
             bad = {one.column for one in proof.references if one.line in lines}
-            unfit = [column for column in found.columns if column.reference in bad]
-            if not unfit:
+            if not left or not bad:
                 return found, proof
-            found = replace(
-                found,
-                columns=[column for column in found.columns if column not in unfit],
-                hashed=[column for column in found.hashed if column not in unfit],
-                keys=[key for key in found.keys if key.column not in unfit],
-                repeats=None if found.repeats and found.repeats.column in unfit else found.repeats,
-                roles={role: column for role, column in found.roles.items() if column not in unfit},
-                steady={role: column for role, column in found.steady.items() if column not in unfit},
-                left=[*found.left, *((column, "unfit") for column in unfit)],
-            )
-        return found, proof
+            found = found.without(bad)
+        raise AssertionError  # the last round has returned
 
     def _from_preset(self) -> Drafted:
         assert self.preset is not None

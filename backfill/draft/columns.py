@@ -9,14 +9,15 @@ from datetime import datetime
 
 import polars as pl
 
+from backfill.draft.amounts import NumberText, find_numbers
 from backfill.draft.moments import Moment, find_epoch, find_moment
 from backfill.draft.names import Name, is_private, is_secret, is_timely, read_name
-from backfill.draft.numbers import NumberText, find_numbers
+from backfill.draft.scalars import identifier
 from backfill.records import ROW
 from backfill.shape import Columns
 from backfill.shape.contacts import EMAIL
 
-__all__ = ["NULL_WORDS", "Column", "look_at", "references"]
+__all__ = ["NULL_WORDS", "TRUE_FALSE", "Column", "harmless", "look_at", "references"]
 
 # Texts that programs write where there is no value.
 NULL_WORDS = ("NULL", "null", "\\N", "N/A", "n/a", "NA", "#N/A", "None", "NaN", "nan", "-", "--", "?", "(null)", "nil")
@@ -27,11 +28,32 @@ OTHER_TRUE_FALSE = (
     ("ja", "nein"), ("j", "n"), ("oui", "non"), ("o", "n"), ("si", "no"), ("sí", "no"), ("s", "n"), ("sim", "não"),
     ("ja", "nee"), ("ja", "nej"), ("wahr", "falsch"), ("vrai", "faux"), ("subscribed", "unsubscribed"),
 )  # fmt: skip
-ASKS = frozenset("is has was accepts accepted can does opted optin opt requires taxable subscribed active test".split())  # noqa: SIM905
+ASKS = frozenset(
+    (
+        "is",
+        "has",
+        "was",
+        "accepts",
+        "accepted",
+        "can",
+        "does",
+        "opted",
+        "optin",
+        "opt",
+        "requires",
+        "taxable",
+        "active",
+        "test",
+    )
+)
 MOST = 0.9
 ENOUGH = 0.5
 NEARLY_ALL = 0.98
+NEARLY_UNIQUE = 0.99
+MANY = 100
 DEPTH = 6
+# Such a field of a nested column is named after that one as well: "Metric ID".
+VAGUE = frozenset(("id", "name", "type", "code", "key", "created", "updated", "status", "count"))
 SHOWN = 24
 FEW = 20
 PHONE = r"^\+?[\d\s().\-/]{7,20}(?:\s?(?:x|ext\.?)\s?\d+)?$"
@@ -74,6 +96,11 @@ class Column:
         return 0 < self.rows == self.filled == self.distinct
 
     @property
+    def nearly_unique(self) -> bool:
+        """Whether it is but for a few rows, which an export may hold twice."""
+        return self.rows == self.filled and self.rows >= MANY and self.distinct >= NEARLY_UNIQUE * self.rows
+
+    @property
     def constant(self) -> bool:
         return self.distinct == 1 and self.filled == self.rows
 
@@ -92,8 +119,9 @@ def references(schema: Mapping[str, pl.DataType]) -> Iterator[tuple[str, str, st
             found = known.find(reference)
             if found is None or found[1] != inner:
                 continue
-            sql = ".".join('"' + part.replace('"', '""') + '"' for part in path)
-            yield reference, path[-1], sql, found[0], inner
+            sql = ".".join(map(identifier, path))
+            label = " ".join(path[-2:]) if path[-1].casefold() in VAGUE else path[-1]
+            yield reference, label, sql, found[0], inner
 
 
 def _leaves(path: tuple[str, ...], dtype: pl.DataType) -> Iterator[tuple[tuple[str, ...], pl.DataType]]:
@@ -141,9 +169,9 @@ def _column(
         dates = () if private else tuple(series.drop_nulls().head(1).cast(pl.String).to_list())
         return Column(kind="time", moment=moment, examples=dates, **common)  # type: ignore[arg-type]
     integer = dtype.is_integer()
-    moment = _moment_of_numbers(series, name, now, integer=integer)
-    if moment is not None:
-        return Column(kind="time", moment=moment, examples=() if private else shown, **common)  # type: ignore[arg-type]
+    counted = _moment_of_numbers(series, name, now, integer=integer)
+    if counted is not None:
+        return Column(kind="time", moment=counted, examples=() if private else shown, **common)  # type: ignore[arg-type]
     if integer and name.role == "phone":
         return Column(kind="phone", **common)  # type: ignore[arg-type]
     values = _values(series.drop_nulls().cast(pl.String), distinct)
@@ -275,10 +303,10 @@ def _values(texts: pl.Series, distinct: int) -> tuple[tuple[str, int], ...]:
     return tuple((str(value), int(count)) for value, count in sorted(counts, key=lambda one: (-one[1], str(one[0]))))
 
 
-def harmless(text: str) -> bool:
+def harmless(text: str, length: int = SHOWN) -> bool:
     """Whether a value of a column that is not private may be shown: it is short, and no phone, card or address."""
     digits = sum(letter.isdigit() for letter in text)
-    return 0 < len(text) <= SHOWN and text.isprintable() and "@" not in text and digits < 7
+    return 0 < len(text) <= length and text.isprintable() and "@" not in text and digits < 7
 
 
 def _shown(texts: pl.Series) -> tuple[str, ...]:

@@ -23,8 +23,10 @@ BY_WORD: tuple[tuple[str, str], ...] = (
     ("order", "Order Placed"), ("sale", "Order Placed"), ("purchase", "Order Placed"), ("transaction", "Order Placed"),
     ("bestell", "Order Placed"), ("auftr", "Order Placed"), ("umsatz", "Order Placed"), ("lineitem", "Order Placed"),
     ("pedido", "Order Placed"), ("commande", "Order Placed"),
-    ("charge", "Payment Made"), ("payment", "Payment Made"), ("invoice", "Invoice Issued"), ("rechnung", "Invoice Issued"),
-    ("ticket", "Ticket Opened"), ("survey", "Survey Answered"), ("feedback", "Feedback Given"), ("nps", "Survey Answered"),
+    ("charge", "Payment Made"), ("payment", "Payment Made"), ("invoice", "Invoice Issued"),
+    ("rechnung", "Invoice Issued"),
+    ("ticket", "Ticket Opened"), ("survey", "Survey Answered"), ("feedback", "Feedback Given"),
+    ("nps", "Survey Answered"),
     ("booking", "Booking Made"), ("reservation", "Booking Made"), ("appointment", "Appointment Booked"),
     ("login", "Logged In"), ("pageview", "Page Viewed"), ("visit", "Page Viewed"), ("gift", "Gift Card Issued"),
     ("customer", "Customer Created"), ("kunde", "Customer Created"), ("client", "Customer Created"),
@@ -34,6 +36,7 @@ BY_WORD: tuple[tuple[str, str], ...] = (
 TYPES = ("event", "event_name", "event_type", "eventname", "eventtype", "metric", "metric_name", "event_event_name",
          "activity", "activity_type", "action")  # fmt: skip
 MOST_TYPES = 20
+MOST_LETTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def _typed(columns: Sequence[Column]) -> EventName | None:
         for column in columns:
             if column.name.slug == slug and column.kind == "text" and column.values and not column.secret:
                 values = [value for value, _ in column.values]
-                if 2 <= len(values) <= MOST_TYPES and all(map(harmless, values)):
+                if 2 <= len(values) <= MOST_TYPES and all(harmless(value, MOST_LETTERS) for value in values):
                     types = tuple((value, title(value)) for value in values)
                     if len({name for _, name in types}) == len(types):
                         reason = f'column "{column.reference}" says what each is'

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePath
 
 import polars as pl
 
 from backfill import api
+from backfill.draft.amounts import PLAIN, common_style, currency_of
 from backfill.draft.columns import Column, harmless, look_at
 from backfill.draft.events import EventName, guess_event
-from backfill.draft.keys import Key, Repeats, find_keys, find_repeats, hash_columns
+from backfill.draft.keys import Key, Repeats, find_keys, find_repeats, first_of_groups, hash_columns
 from backfill.draft.names import time_rank, value_rank
-from backfill.draft.numbers import PLAIN, common_style, currency_of
 from backfill.draft.places import BY_NAME, CURRENCY, ZONE, region_of
 from backfill.draft.sample import Sample
 from backfill.shape import Columns
 from backfill.shape.convert import Numerals
 
-__all__ = ["Findings", "Guess", "guess", "look"]
+__all__ = ["Findings", "Guess", "is_number", "look"]
 
 MOST = 0.9
 ENOUGH = 0.5
@@ -47,8 +47,8 @@ class Findings:
     """All that is known of an export before anybody is asked.
 
     `roles` are columns by the field of the event that they are for; `steady` the same, of those that
-    don't vary among rows that belong together. `left` are columns that are left out, with the
-    reason. `tests` are conditions that leave out rows which look like tests, each with why.
+    don't vary among rows that belong together; `own` are all columns as they are in such groups. `left` are columns
+    that are left out, with the reason. `tests` are conditions that leave out rows which look like tests, each with why.
     """
 
     sample: Sample
@@ -62,6 +62,7 @@ class Findings:
     hashed: Sequence[Column]
     roles: dict[str, Column]
     steady: dict[str, Column]
+    own: Sequence[Column]
     times: Sequence[Column]
     zone: Guess
     currency: Guess | None
@@ -73,6 +74,26 @@ class Findings:
     @property
     def rows(self) -> int:
         return self.sample.rows
+
+    def without(self, unfit: Collection[str]) -> Findings:
+        """The same where these columns are left out, as a mapping can make nothing of them."""
+
+        def fits(columns: Iterable[Column]) -> list[Column]:
+            return [column for column in columns if column.reference not in unfit]
+
+        gone = [(column, "unfit") for column in self.columns if column.reference in unfit]
+        return replace(
+            self,
+            columns=fits(self.columns),
+            own=fits(self.own),
+            hashed=fits(self.hashed),
+            times=fits(self.times),
+            keys=[key for key in self.keys if key.column.reference not in unfit],
+            repeats=None if self.repeats and self.repeats.column.reference in unfit else self.repeats,
+            roles={role: column for role, column in self.roles.items() if column.reference not in unfit},
+            steady={role: column for role, column in self.steady.items() if column.reference not in unfit},
+            left=[*self.left, *gone],
+        )
 
     @property
     def time(self) -> Column | None:
@@ -93,17 +114,31 @@ def look(sample: Sample, now: datetime) -> Findings:
     event = guess_event([PurePath(opened.file.name).name for opened in sample.files], columns)
     repeats = find_repeats(columns, frame) if frame.height else None
     varying = repeats.varying if repeats else frozenset[str]()
-    steady = _roles([column for column in columns if column.reference not in varying], style)
+    own = look_at(first_of_groups(frame, repeats.column.reference), sample.schema, now) if repeats else []
+    steady = _roles([column for column in own if column.reference not in varying], style)
     first = [roles[role] for role in ("time", "email", "phone", "value") if role in roles]
     keys = find_keys(columns)
     country = _country(roles)
     return Findings(
-        sample=sample, columns=columns, style=style, doubtful_style=doubtful, nulls=nulls, event=event, keys=keys,
-        repeats=repeats, hashed=[] if keys else hash_columns(columns, frame, first), roles=roles, steady=steady,
-        times=[one for one in columns if one.kind == "time"], zone=_zone(country),
-        currency=_currency(roles, country), region=_region(roles, frame, country), left=_left(columns, roles, sample.rows),
+        sample=sample,
+        columns=columns,
+        style=style,
+        doubtful_style=doubtful,
+        nulls=nulls,
+        event=event,
+        keys=keys,
+        repeats=repeats,
+        hashed=[] if keys else hash_columns(columns, frame, first),
+        roles=roles,
+        steady=steady,
+        own=own,
+        times=[one for one in columns if one.kind == "time"],
+        zone=_zone(country),
+        currency=_currency(roles, country),
+        region=_region(roles, frame, country),
+        left=_left(columns, roles, sample.rows),
         tests=_tests(columns),
-    )  # fmt: skip
+    )
 
 
 def _nulls(columns: Sequence[Column]) -> dict[str, int]:
@@ -171,17 +206,17 @@ def _suits(column: Column, style: Numerals) -> list[tuple[str, float]]:
     if is_number(column, style) and not name.role and column.name.slug != "id":
         rank = value_rank(name)
         return [] if rank is None else [("value", rank)]
-    return _of_place(column, style)
+    return _of_place(column)
 
 
-def _of_place(column: Column, style: Numerals) -> list[tuple[str, float]]:
+def _of_place(column: Column) -> list[tuple[str, float]]:
     name, texts = column.name, [value for value, _ in column.values]
     role = name.role
     if role in ("latitude", "longitude"):
         return [(role, name.rank)] if column.kind in ("number", "integer") else []
     if role == "postal_code":
         return [(role, name.rank)]
-    if column.kind == "integer" or column.kind == "number":
+    if column.kind in ("integer", "number"):
         return []
     if role == "currency" or (not role and texts and all(text in api.CURRENCIES for text in texts)):
         fits = sum(count for text, count in column.values if text.strip().upper() in api.CURRENCIES)
@@ -213,7 +248,11 @@ def _country(roles: dict[str, Column]) -> Guess | None:
         return None
     most = max(codes, key=lambda code: codes[code])
     share = codes[most] / max(1, column.filled)
-    return Guess(most, f'{share:.0%} of column "{column.reference}"', share >= NEARLY_ALL)
+    return Guess(most, f'{percent_of(share)} of column "{column.reference}"', share >= NEARLY_ALL)
+
+
+def percent_of(share: float) -> str:
+    return f"{int(100 * share)} %"
 
 
 def _zone(country: Guess | None) -> Guess:
@@ -256,9 +295,9 @@ def _region(roles: dict[str, Column], frame: pl.DataFrame, country: Guess | None
     code, share = region_of(bare.unique(maintain_order=True).head(PHONES_TRIED).to_list(), likely)
     if country is not None and code == country.value and share >= ENOUGH:
         return Guess(
-            code, f"{country.reason} is {code}; {share:.0%} of the numbers without + are valid there", sure=True
+            code, f"{country.reason} is {code}; {percent_of(share)} of the numbers without + are valid there", sure=True
         )
-    return Guess(code, f"{share:.0%} of the numbers without + are valid in {code}")
+    return Guess(code, f"{percent_of(share)} of them are valid there")
 
 
 def _left(columns: Sequence[Column], roles: dict[str, Column], rows: int) -> list[tuple[Column, str]]:

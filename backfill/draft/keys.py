@@ -12,10 +12,12 @@ from backfill.draft.names import DEEDS, THINGS, key_rank, time_rank, value_rank
 from backfill.records import FILE, ROW
 from backfill.shape import Columns
 
-__all__ = ["Key", "Repeats", "find_keys", "find_repeats", "hash_columns"]
+__all__ = ["Key", "Repeats", "find_keys", "find_repeats", "first_of_groups", "hash_columns"]
 
-# Of the groups so many have one value in a column that is the group's own.
-NEARLY_ALL = 0.98
+# A column that varies in more of the groups than this is one of their rows.
+VARIES = 0.005
+DEED = 4
+HASHED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,12 @@ def find_keys(columns: Sequence[Column]) -> list[Key]:
     """Columns that identify a row, the likeliest first."""
     found = []
     for at, column in enumerate(columns):
-        if not column.unique or column.secret or column.long or column.kind not in ("text", "integer", "email"):
+        if (
+            not (column.unique or column.nearly_unique)
+            or column.secret
+            or column.long
+            or column.kind not in ("text", "integer", "email")
+        ):
             continue
         if column.number is not None and column.number.sign:
             continue
@@ -54,7 +61,7 @@ def find_keys(columns: Sequence[Column]) -> list[Key]:
         elif rank is None:
             rank = 50 if THINGS & set(column.name.words) and "id" in column.name.words else 60
             rank = 70 if column.rows < 20 and rank == 60 else rank
-        if rank is not None:
+        if rank is not None and (column.unique or rank <= DEED):
             found.append((rank, at, Key(column, rank)))
     return [key for _, _, key in sorted(found, key=lambda one: one[:2])]
 
@@ -71,8 +78,9 @@ def find_repeats(columns: Sequence[Column], frame: pl.DataFrame) -> Repeats | No
         keyed = frame.with_columns(found[0].cast(pl.String).alias(":key"))
         groups = keyed[":key"].n_unique()
         # A group's rows that stand apart from each other make more than one run.
-        apart = int(keyed[":key"].rle_id().max() or 0) + 1 - groups  # type: ignore[operator]
-        varying = _varying(columns, keyed, known, groups)
+        apart = len(keyed[":key"].rle()) - groups
+        lines = frozenset(one.reference for one in columns if one.name.slug.startswith(("lineitem_", "line_item_")))
+        varying = _varying(columns, keyed, known, groups) | lines
         times = [one for one in columns if one.kind == "time" and (time_rank(one.name) or 0) < 300]
         whose = [one for one in columns if one.kind in ("email", "phone") or one.name.role == "email"]
         steady = [one for one in times + whose if one.reference not in varying]
@@ -85,7 +93,7 @@ def _repeated(columns: Sequence[Column]) -> list[Column]:
     found = []
     for at, column in enumerate(columns):
         rank = key_rank(column.name)
-        deed = bool(set(DEEDS) & set(column.name.words)) and not THINGS & set(column.name.words)
+        deed = bool(DEEDS & set(column.name.words)) and not THINGS & set(column.name.words)
         # Shopify calls an order's number its name: #1001.
         numbered = column.name.slug == "name" and not column.words
         if column.kind not in ("text", "integer") or column.filled != column.rows or column.unique or column.constant:
@@ -106,8 +114,18 @@ def _varying(columns: Sequence[Column], keyed: pl.DataFrame, known: Columns, gro
             named.append((column.reference, value.drop_nulls().n_unique() > 1))
     counts = keyed.group_by(":key").agg(more.alias(str(i)) for i, (_, more) in enumerate(named))
     several = counts.select(pl.exclude(":key").sum())
-    limit = max(0.0, (1 - NEARLY_ALL) * groups)
+    limit = VARIES * groups
     return frozenset(name for (name, _), count in zip(named, several.row(0), strict=True) if count > limit)
+
+
+def first_of_groups(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """One row for each value of a column: in each column the first value that is not null."""
+    known = Columns({name: dtype for name, dtype in frame.schema.items() if name not in (FILE, ROW)})
+    found = known.find(column)
+    assert found is not None
+    keyed = frame.with_columns(found[0].cast(pl.String).alias(":key"))
+    first = keyed.group_by(":key", maintain_order=True).agg(pl.all().drop_nulls().first())
+    return first.drop(":key")
 
 
 def hash_columns(columns: Sequence[Column], frame: pl.DataFrame, first: Sequence[Column]) -> list[Column]:
@@ -125,9 +143,9 @@ def hash_columns(columns: Sequence[Column], frame: pl.DataFrame, first: Sequence
     count = 0
     for column in order:
         now = table.select([*(one.reference for one in chosen), column.reference]).n_unique()
-        if now > count or column in first:
+        if now > count or column in first or (len(chosen) < HASHED and column.distinct > 2 and not column.long):
             chosen.append(column)
             count = now
-        if count == most and all(one in chosen for one in first):
+        if count == most and all(one in chosen for one in first) and len(chosen) >= HASHED:
             break
     return chosen

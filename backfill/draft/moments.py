@@ -92,7 +92,7 @@ def find_moment(texts: pl.Series, rows: pl.Series, now: datetime) -> Moment | No
     return None
 
 
-def _iso(matches: list[re.Match[str]], texts: pl.Series, _rows: pl.Series, _now: datetime) -> Moment:
+def _iso(_matches: list[re.Match[str]], texts: pl.Series, _rows: pl.Series, _now: datetime) -> Moment:
     fits = texts.str.contains(f"(?i)^(?:{ISO.pattern.replace('(?P<zone>', '(?:')})$")
     zoned = texts.str.contains(r"(?i)[0-9] ?(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$") & texts.str.contains(":")
     clock = texts.str.contains(":")
@@ -105,11 +105,11 @@ def _iso(matches: list[re.Match[str]], texts: pl.Series, _rows: pl.Series, _now:
 
 
 def _numeric(matches: list[re.Match[str]], texts: pl.Series, rows: pl.Series, now: datetime) -> Moment | None:
-    mark = _most(match["mark"] for match in matches)
+    mark = str(_most(match["mark"] for match in matches))
     year = "%Y" if _most(len(match["year"]) for match in matches) == 4 else "%y"
     tail, zoned, clock = _tail(matches)
     days_first, months_first = f"%d{mark}%m{mark}{year}{tail}", f"%m{mark}%d{mark}{year}{tail}"
-    parts = texts.str.extract_groups(rf"^(\d{{1,2}})[/.-](\d{{1,2}})[/.-]\d")
+    parts = texts.str.extract_groups(r"^(\d{1,2})[/.-](\d{1,2})[/.-]\d")
     first, second = (parts.struct.field(name).cast(pl.Int32, strict=False) for name in ("1", "2"))
     early, late = ((one > MAX_DAY).fill_null(value=False) for one in (first, second))
     by_day = _parsed(texts, days_first)

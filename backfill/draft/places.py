@@ -31,7 +31,7 @@ ZONE = {
 CURRENCY = {
     "US": "USD", "CA": "CAD", "GB": "GBP", "AU": "AUD", "NZ": "NZD", "JP": "JPY", "CH": "CHF", "SE": "SEK", "DK": "DKK",
     "NO": "NOK", "PL": "PLN", "CZ": "CZK", "HU": "HUF", "IN": "INR", "BR": "BRL", "MX": "MXN", "ZA": "ZAR", "SG": "SGD",
-    **dict.fromkeys("DE AT FR IT ES NL BE IE PT FI GR LU".split(), "EUR"),
+    **dict.fromkeys(["DE", "AT", "FR", "IT", "ES", "NL", "BE", "IE", "PT", "FI", "GR", "LU"], "EUR"),
 }  # fmt: skip
 # Tried on numbers without a country code, where nothing else tells.
 REGIONS = ("US", "GB", "DE", "FR", "AU", "NL", "IT", "ES", "IN", "BR", "MX", "CH", "AT", "SE")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from backfill.draft.scalars import comment, scalar
+from backfill.draft.scalars import comment, path
 from backfill.errors import BugError, UsageError
 from backfill.mapping import Path as Place
 from backfill.mapping import Reference, parse, suggest
@@ -48,7 +48,7 @@ def read_preset(text: str, file: str) -> Preset:
     note: list[str] = []
     lines = text.splitlines()
     at = 0
-    for at, line in enumerate(lines):  # noqa: B007 (where it ended is needed)
+    for at, line in enumerate(lines):
         if not line.startswith("#"):
             break
         entry = ENTRY.fullmatch(line)
@@ -90,7 +90,7 @@ def adapted(
 
     Their lines are left out; so is an event that can't be without one.
     """
-    text = re.sub(r"(?m)^  files: .*$", lambda _: f"  files: {scalar(files)}" + (f"\n  format: {form}" if form else ""),
+    text = re.sub(r"(?m)^  files: .*$", lambda _: f"  files: {path(files)}" + (f"\n  format: {form}" if form else ""),
                   preset.text, count=1)  # fmt: skip
     draft = parse(text, f"{preset.name}.yaml")
     if draft.problems:
@@ -109,6 +109,7 @@ def _without(text: str, lacking: Sequence[Reference]) -> str:
     if not lacking:
         return text
     root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert root is not None
     spans: dict[Place, tuple[int, int]] = {}
     children: dict[Place, set[Place]] = {}
     _walk(root, (), spans, children)

@@ -1,4 +1,4 @@
-"""A draft, checked by what checks every mapping: it is read, compiled over the export's columns, and tried on the rows."""
+"""A draft, checked by what checks every mapping: it is read, compiled over the columns, and tried on the rows."""
 
 from __future__ import annotations
 

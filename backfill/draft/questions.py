@@ -32,7 +32,7 @@ def questions(found: Findings) -> list[Question]:
     asked = []
     unzoned = [column for column in found.times if column.moment and not column.moment.zoned and column.moment.clock]
     if unzoned or (found.time is not None and found.time.moment and not found.time.moment.zoned):
-        which = (unzoned or [found.time])[0]
+        which = unzoned[0] if unzoned else found.time
         assert which is not None
         asked.append(
             Question(

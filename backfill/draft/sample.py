@@ -76,7 +76,7 @@ def take_sample(entry: str, base: Path, rows: int = ROWS) -> Sample:
         form = _form(base / Path(entry).expanduser()) if "suffix" in error.message else None
         if form is None:
             raise
-        source = Source(files=[entry], format=form)  # type: ignore[arg-type]  # a text from MAGIC
+        source = Source(files=[entry], format=form)
         export = open_export(source, base)
     if any(map(_is_data, export.files)):
         source = source.model_copy(update={"csv": CsvOptions(header=False)})

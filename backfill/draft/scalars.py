@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from backfill.mapping import TemplateError, parse_template
 
-__all__ = ["comment", "flow", "identifier", "quoted", "reference", "scalar", "value_of"]
+__all__ = ["comment", "flow", "identifier", "path", "quoted", "reference", "scalar", "sql_text", "value_of"]
 
 SHOWN = 60
 # Plain texts that mean themselves in YAML 1.1 and 1.2, in block and in flow style.
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:[ ./%()-]+[A-Za-z0-9_()]+)*")
 # YAML 1.1's words for booleans and null: other readers take them so.
-WORDS = frozenset("true false yes no on off y n null".split())  # noqa: SIM905  a list of words reads better
+SIMPLE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+# Names that mean something to Polars' SQL without being words of sqlglot's.
+FUNCTIONS_TOO = frozenset(
+    ("value", "values", "key", "user", "name", "type", "year", "month", "day", "hour", "minute", "second", "date")
+)
+PATH = re.compile(r"(?:/|(?:\.\./)+|\./)?[A-Za-z0-9_][A-Za-z0-9_./*=-]*\.[A-Za-z][A-Za-z0-9]*|/[A-Za-z0-9_./*=-]+")
+WORDS = frozenset(("true", "false", "yes", "no", "on", "off", "y", "n", "null"))
 
 
 def scalar(text: str) -> str:
     """The text as YAML, without quotes where it needs none."""
     return text if PLAIN.fullmatch(text) and text.casefold() not in WORDS else quoted(text)
+
+
+def path(text: str) -> str:
+    """The path of a file as YAML."""
+    return text if PATH.fullmatch(text) else scalar(text)
+
+
+def sql_text(sql: str) -> str:
+    """SQL as YAML, in the quotes that it has none of."""
+    if '"' in sql and "'" not in sql and sql.isprintable():
+        return f"'{sql}'"
+    return quoted(sql)
 
 
 def quoted(text: str) -> str:
@@ -58,8 +77,18 @@ def value_of(column: str, **options: str) -> str:
 
 
 def identifier(column: str) -> str:
-    """The column in SQL; a nested one's parts are told apart by dots."""
+    """The column, or a part of a nested one, in SQL."""
+    if SIMPLE.fullmatch(column) and column not in _keywords():
+        return column
     return '"' + column.replace('"', '""') + '"'
+
+
+@lru_cache(maxsize=1)
+def _keywords() -> frozenset[str]:
+    from sqlglot import tokens
+
+    known = (word.casefold() for word in tokens.Tokenizer.KEYWORDS)
+    return frozenset(word for words in known for word in words.split()) | FUNCTIONS_TOO
 
 
 def comment(text: str, length: int = SHOWN) -> str:

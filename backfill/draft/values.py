@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from backfill.draft.amounts import PLAIN
 from backfill.draft.columns import TRUE_FALSE, Column
 from backfill.draft.moments import Moment, swapped
 from backfill.draft.names import KEYS
-from backfill.draft.numbers import PLAIN
-from backfill.draft.scalars import comment, flow, quoted, reference, scalar, value_of
+from backfill.draft.scalars import comment, flow, quoted, reference, sql_text, value_of
 from backfill.shape.convert import Numerals
 
 __all__ = ["amount", "described", "moment_note", "percent", "share_words", "time", "typed"]
@@ -79,12 +79,12 @@ def amount(column: Column, style: Numerals, *, needed: bool = False) -> tuple[st
     if bad and not needed:
         if fits < ENOUGH * number.given:
             if number.fit(PLAIN) >= ENOUGH * number.given:
-                return flow(sql=quoted(f"TRY_CAST({column.sql} AS DOUBLE)")), "written with a point; "
+                return flow(sql=sql_text(f"TRY_CAST({column.sql} AS DOUBLE)")), "written with a point; "
             return value_of(name), "kept as text, as many are no numbers; "
         options["on_invalid"] = "omit"
     if number.sign:
         text = number.sign.replace("'", "''")
-        return flow(sql=quoted(f"REPLACE({column.sql}, '{text}', '')"), **options), f"{wrong}without {number.sign}; "
+        return flow(sql=sql_text(f"REPLACE({column.sql}, '{text}', '')"), **options), f"{wrong}without {number.sign}; "
     return value_of(name, **options), wrong
 
 
@@ -100,7 +100,7 @@ def time(column: Column, *, months_first: bool | None, data: bool = False) -> tu
         options["on_invalid"] = "omit"
     if moment.format == "epoch_us":
         options["format"] = "epoch_ms"
-        return flow(sql=quoted(f"{column.sql} / 1000"), **options), moment_note(column, moment)
+        return flow(sql=sql_text(f"{column.sql} / 1000"), **options), moment_note(column, moment)
     if moment.format is not None:
         epoch = moment.format.startswith("epoch")
         options["format"] = moment.format if epoch else quoted(moment.format)

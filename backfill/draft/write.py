@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backfill import api
+from backfill.draft.amounts import PLAIN
 from backfill.draft.columns import Column
 from backfill.draft.guess import Findings, Guess, is_number
 from backfill.draft.lines import Lines
 from backfill.draft.names import title
-from backfill.draft.numbers import PLAIN
 from backfill.draft.places import BY_NAME
 from backfill.draft.questions import default_id, id_choices, questions
-from backfill.draft.scalars import comment, flow, quoted, reference, scalar, value_of
+from backfill.draft.scalars import comment, flow, path, quoted, reference, scalar, sql_text, value_of
 from backfill.draft.values import amount, described, percent, share_words, time, typed
 
 __all__ = ["STAND_IN", "write"]
@@ -25,8 +25,8 @@ STAND_IN = {
 }
 DATA = api.DATA_PROPERTIES - 50
 NAME_LENGTH = 500
-QUANTITIES = frozenset("quantity qty menge anzahl units pieces count stück cantidad".split())  # noqa: SIM905
-EACH = frozenset("price preis prix precio unit each".split())  # noqa: SIM905
+QUANTITIES = frozenset(("quantity", "qty", "menge", "anzahl", "units", "pieces", "count", "stück", "cantidad"))
+EACH = frozenset(("price", "preis", "prix", "precio", "unit", "each"))
 LINE_WORDS = ("Lineitem ", "Line Item ", "Item ", "Product ")
 PLACES = ("street1", "street2", "city", "state", "postal_code", "country", "time_zone", "latitude", "longitude")
 
@@ -60,6 +60,9 @@ class _Writer:
         varying = self.found.repeats.varying if self.grouped and self.found.repeats else frozenset[str]()
         self.varying = varying
         self.roles = self.found.steady if self.grouped else self.found.roles
+        # Under group_by what a column holds is what its groups hold: an order's own columns may stand on its first row.
+        own = {column.reference: column for column in self.found.own if column.reference not in varying}
+        self.columns = [own.get(one.reference, one) if self.grouped else one for one in self.found.columns]
         self.asked = {question.key for question in questions(self.found)}
         first = self.answers.get("date_order")
         self.months_first = None if first is None else first == "month"
@@ -97,6 +100,7 @@ class _Writer:
             "empty": "Empty, left out",
             "bytes": "Bytes, left out",
             "secret": "Left out, as they look like secrets",
+            "unfit": "Left out, as no mapping can read them",
         }
         groups: dict[str, list[str]] = {}
         for column, why in self.found.left:
@@ -113,7 +117,7 @@ class _Writer:
         found, lines = self.found, self.lines
         source = found.sample.source
         lines.add(0, "source:")
-        lines.add(1, f"files: {scalar(self.files) if '*' not in self.files else quoted(self.files)}")
+        lines.add(1, f"files: {path(self.files)}")
         if source.format:
             lines.add(1, f"format: {source.format}", "by the file's beginning: its suffix does not tell")
         self.csv()
@@ -121,7 +125,7 @@ class _Writer:
         self.zone()
         for sql, why in found.tests:
             lines.say(1, f"{why}; to leave them out take the # away:")
-            lines.lines.append(f"  # where: {quoted(sql)}")
+            lines.lines.append(f"  # where: {sql_text(sql)}")
         self.group()
 
     def csv(self) -> None:
@@ -190,7 +194,7 @@ class _Writer:
         name = scalar(repeats.column.reference)
         mean = f"{repeats.rows:,} rows have {repeats.groups:,} values of it: line items, so one event for each value"
         if repeats.apart:
-            note = f"{mean}; {repeats.apart:,} come back later"
+            note = f"{mean}; {repeats.apart:,} of them {'comes' if repeats.apart == 1 else 'come'} back later"
             self.lines.add(1, "group_by: " + flow(columns=f"[{name}]", adjacent="false"), note)
         else:
             self.lines.add(1, f"group_by: [{name}]", f"{mean}; rows of one stand together")
@@ -234,6 +238,8 @@ class _Writer:
             note = f"one for each group; {never}"
         else:
             note = f"filled and different in {looked} {found.rows:,} rows; {never}"
+            if not key.unique:
+                note = f"filled, and different in {key.distinct:,} of {found.rows:,} rows; {never}"
         if short is None or key.kind == "email":
             code = flow(hash=f"[{scalar(key.reference)}]", prefix=quoted(f"{prefix}:"))
             note += "; a hash, so that no address is in an id" if key.kind == "email" else ""
@@ -248,7 +254,7 @@ class _Writer:
     def timestamp(self) -> None:
         column = self.take("time")
         if column is None:
-            todo = 'no column tells when it happened. Name one, as in eventTimestamp: "{created_at}", or give a date for all'
+            todo = 'no column tells when it happened. Name one, as in eventTimestamp: "{created_at}", or a date for all'
             self.lines.add(2, f"eventTimestamp: {STAND_IN['eventTimestamp']}" if self.stand_in else "# eventTimestamp:",
                            todo=todo)  # fmt: skip
             return
@@ -270,8 +276,9 @@ class _Writer:
         first, second = ("month", "day") if moment.months_first else ("day", "month")
         shown = "" if column.private or not column.examples else f" such as {comment(column.examples[0], 40)}"
         return (
-            f"the data can't tell whether day or month comes first in {comment(column.reference)}{shown}: no part is over 12. "
-            f"The {first} first is likelier ({moment.reason}); the {second} first is format: {quoted(moment.other)}"
+            f"the data can't tell whether day or month comes first in {comment(column.reference)}{shown}: "
+            f"no part is over 12. The {first} first is likelier ({moment.reason}); "
+            f"the {second} first is format: {quoted(moment.other)}"
         )
 
     def value(self) -> None:
@@ -286,7 +293,7 @@ class _Writer:
 
     def worth(self, column: Column) -> None:
         if {"cents", "cent", "minor"} & set(column.name.words) and (column.number is None or not column.number.sign):
-            self.lines.add(2, f"value: {flow(sql=quoted(f'{column.sql} / 100'))}", "by its name in cents")
+            self.lines.add(2, f"value: {flow(sql=sql_text(f'{column.sql} / 100'))}", "by its name in cents")
             return
         code, note = amount(column, self.found.style, needed=True)
         shown = described(column) if not note else note + described(column)
@@ -303,7 +310,7 @@ class _Writer:
         sql = f"SUM({column.sql} * {counts[0].sql})" if times else f"SUM({column.sql})"
         why = f"{comment(column.reference)} of each row" + (f" times {comment(counts[0].reference)}" if times else "")
         self.lines.add(
-            2, f"value: {flow(sql=quoted(sql))}", todo=f"the sum of {why} is a guess: is it the whole's worth?"
+            2, f"value: {flow(sql=sql_text(sql))}", todo=f"the sum of {why} is a guess: is it the whole's worth?"
         )
 
     def currency(self) -> None:
@@ -326,8 +333,10 @@ class _Writer:
         email, phone = self.take("email"), self.take("phone")
         lines.add(2, "customer:")
         if email is None and phone is None:
-            todo = ('no column has emails or phone numbers, and the API takes no event without a customer. Join them to the export, '
-                    'as in email: "{email}"; id: takes only Redo\'s own ids')  # fmt: skip
+            todo = (
+                "no column has emails or phone numbers, and the API takes no event without a customer. Join them to "
+                'the export, as in email: "{email}"; id: takes only Redo\'s own ids'
+            )
             lines.add(3, f"email: {STAND_IN['email']}" if self.stand_in else "# email:", todo=todo)
         if email is not None:
             note = f"email, {percent(email.filled, email.rows)} filled"
@@ -350,7 +359,7 @@ class _Writer:
         todo = (
             ""
             if guess.sure
-            else self.todo("phone_region", f"the country of numbers without + is a guess: {guess.reason}")
+            else self.todo("phone_region", f"are the numbers without + of {guess.value}? {guess.reason}")
         )
         why = "as you said" if "phone_region" in self.answers else guess.reason if guess.sure else ""
         code = value_of(column.reference, region=quoted(region) if region == "NO" else region)
@@ -369,10 +378,10 @@ class _Writer:
             last = f"NULLIF(SUBSTR({full.sql}, LENGTH({first}) + 2), '')"
             self.lines.add(
                 3,
-                f"firstName: {flow(sql=quoted(first))}",
+                f"firstName: {flow(sql=sql_text(first))}",
                 f"one name, {percent(full.filled, full.rows)} filled, cut at its first blank",
             )
-            self.lines.add(3, f"lastName: {flow(sql=quoted(last))}")
+            self.lines.add(3, f"lastName: {flow(sql=sql_text(last))}")
 
     def location(self) -> None:
         columns = [(role, column) for role in PLACES if (column := self.take(role)) is not None]
@@ -398,14 +407,14 @@ class _Writer:
         if values and all(value.casefold() in BY_NAME for value in values):
             pairs = {quoted(value): quoted(BY_NAME[value.casefold()]) for value in values}
             return "countryCode", value_of(name, map=flow(**pairs), on_invalid="omit")
-        coded = {"code", "iso"} & set(column.name.words)
+        coded = not {"code", "iso"}.isdisjoint(column.name.words)
         return ("countryCode", value_of(name, on_invalid="omit")) if coded else ("country", value_of(name))
 
     # ---------------------------------------------------------------------------------------------------------- data
 
     def data(self) -> None:
         out = {column.reference for column, _ in self.found.left}
-        rest = [column for column in self.found.columns if column.reference not in self.used | out]
+        rest = [column for column in self.columns if column.reference not in self.used | out]
         long = [column for column in rest if len(column.reference) > NAME_LENGTH]
         rest = [column for column in rest if len(column.reference) <= NAME_LENGTH]
         plain = [column for column in rest if column.reference not in self.varying]
@@ -423,11 +432,11 @@ class _Writer:
                 count += 1
                 self.lines.add(3, f"{self.title(column, self.names)}: {code}", note, self.doubt(column))
         if extra or lines:
-            self.extra(extra, lines)
+            self.nested(extra, lines)
         if long:
             self.lines.say(3, f"{len(long)} columns with very long names are left out")
 
-    def extra(self, extra: Sequence[tuple[Column, str, str]], items: Sequence[Column]) -> None:
+    def nested(self, extra: Sequence[tuple[Column, str, str]], items: Sequence[Column]) -> None:
         names: set[str] = set()
         self.lines.add(3, "$extra:", "kept with the event, but nothing can be segmented by it")
         for column, code, note in extra:

@@ -16,12 +16,19 @@ PLAIN = Numerals()
 # In the order in which they are taken where several fit: the simplest first.
 STYLES = (
     PLAIN, Numerals(".", ","), Numerals(",", None), Numerals(",", "."), Numerals(",", " "), Numerals(",", "\u00a0"),
-    Numerals(",", "\u202f"), Numerals(".", "'"), Numerals(".", "’"), Numerals(".", " "),
+    Numerals(",", "\u202f"), Numerals(".", "'"), Numerals(".", "\u2019"), Numerals(".", " "),
 )  # fmt: skip
-SIGNS = {"$": "USD", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "A$": "AUD", "C$": "CAD", "₹": "INR", "zł": "PLN",
-         "kr": "SEK", "Fr.": "CHF", "R$": "BRL", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₪": "ILS"}  # fmt: skip
-NUMBER_LIKE = r"^[+-]?[^\s\d\w]{0,3}[A-Za-zł]{0,3}\.?\$?[ \x{a0}]?[+-]?[\d.,'’ \x{a0}\x{202f}]*\d[\d.,]*(?:[eE][+-]?\d+)?[ \x{a0}]?(?:[^\s\d\w]|[A-Za-zł]{1,3})?\.?$"
-SIGN = r"^[+-]?([^\d\s.,+'’-]{1,3})|([^\d\s.,+'’-]{1,3})$"
+SIGNS = {
+    "$": "USD", "US$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "A$": "AUD", "C$": "CAD", "₹": "INR", "zł": "PLN",
+    "kr": "SEK", "Fr.": "CHF", "R$": "BRL", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₪": "ILS",
+}  # fmt: skip
+# A sign or the letters of a currency may stand before or behind.
+NUMBER_LIKE = (
+    r"^[+-]?[^\s\d\w]{0,3}[A-Za-zł]{0,3}\.?\$?[ \x{a0}]?[+-]?"
+    r"[\d.,'\x{2019} \x{a0}\x{202f}]*\d[\d.,]*(?:[eE][+-]?\d+)?"
+    r"[ \x{a0}]?(?:[^\s\d\w]|[A-Za-zł]{1,3})?\.?$"
+)
+SIGN = r"^[+-]?([^\d\s.,+'\x{2019}-]{1,3})|([^\d\s.,+'\x{2019}-]{1,3})$"
 MOST = 0.9
 
 
@@ -50,7 +57,7 @@ def find_numbers(texts: pl.Series) -> NumberText | None:
     like = texts.str.contains(NUMBER_LIKE)
     if not given or int(like.sum()) < MOST / 2 * given:
         return None
-    sign = _sign(texts.filter(like).head(2000), given)
+    sign = _sign(texts.filter(like).head(2000))
     bare = texts.str.replace_all(sign, "", literal=True).str.strip_chars() if sign else texts
     frame = bare.to_frame("x")
     fits = tuple(
@@ -66,7 +73,7 @@ def find_numbers(texts: pl.Series) -> NumberText | None:
     return NumberText(fits, given, sign, whole, digits, zeros)
 
 
-def _sign(texts: pl.Series, _given: int) -> str:
+def _sign(texts: pl.Series) -> str:
     """The sign that most of the texts carry and that stands for a currency or a percentage."""
     found = texts.str.extract_groups(SIGN)
     signs = pl.select(pl.coalesce(found.struct.field("1"), found.struct.field("2"))).to_series().drop_nulls()
