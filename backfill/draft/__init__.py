@@ -72,7 +72,9 @@ class Looked:
         intro = [f"A draft by `backfill init`, from {self.seen}.", *proof.words()]
         if not self.sample.rows:
             intro.append("There are no rows to look at: all of this is a guess by the columns' names.")
-        intro.append("Each guess says why. What says TODO is for you to decide; then see what `backfill check` says.")
+        open_ones = todos(write(found, answers, self.files, []))
+        decide = "What says TODO is for you to decide; then" if open_ones else "Read it through, then"
+        intro.append(f"Each guess says why. {decide} see what `backfill check` says.")
         text = write(found, answers, self.files, intro)
         return self._drafted(text, proof)
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from backfill.draft.amounts import NumberText, find_numbers
 from backfill.draft.moments import Moment, find_epoch, find_moment
-from backfill.draft.names import Name, is_private, is_secret, is_timely, read_name
+from backfill.draft.names import Name, is_private, is_secret, is_timely, read_name, time_rank, value_rank
 from backfill.draft.scalars import identifier
 from backfill.records import ROW
 from backfill.shape import Columns
@@ -50,6 +50,7 @@ MOST = 0.9
 ENOUGH = 0.5
 NEARLY_ALL = 0.98
 NEARLY_UNIQUE = 0.99
+NAMED_TIME = 100
 MANY = 100
 DEPTH = 6
 # Such a field of a nested column is named after that one as well: "Metric ID".
@@ -147,6 +148,10 @@ def _column(
 ) -> Column:
     reference, label, sql = names
     name = read_name(reference)
+    if not len(series):
+        kind = _by_name(name, dtype)
+        moment = Moment(None, 0, 0, zoned=False, clock=True) if kind == "time" else None
+        return Column(reference, label, dtype, name, sql, kind, 0, 0, 0, secret=is_secret(name), moment=moment)
     common = {"reference": reference, "label": label, "dtype": dtype, "name": name, "sql": sql, "rows": len(series)}
     secret, private = is_secret(name), is_private(name)
     if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
@@ -177,6 +182,20 @@ def _column(
     values = _values(series.drop_nulls().cast(pl.String), distinct)
     kind = "integer" if integer else "number"
     return Column(kind=kind, examples=shown, values=values, **common)  # type: ignore[arg-type]
+
+
+def _by_name(name: Name, dtype: pl.DataType) -> str:
+    """What a column of no rows would hold."""
+    if dtype.is_nested():
+        return "nested"
+    if name.role in ("email", "phone"):
+        return name.role
+    rank = time_rank(name)
+    if dtype.is_temporal() or (dtype == pl.String and rank is not None and rank <= NAMED_TIME):
+        return "time"
+    if dtype.is_numeric() or value_rank(name) is not None:
+        return "integer" if dtype.is_integer() else "number"
+    return "boolean" if dtype == pl.Boolean else "bytes" if isinstance(dtype, pl.Binary) else "text"
 
 
 def _moment_of_numbers(series: pl.Series, name: Name, now: datetime, *, integer: bool) -> Moment | None:

@@ -36,6 +36,7 @@ BY_WORD: tuple[tuple[str, str], ...] = (
 TYPES = ("event", "event_name", "event_type", "eventname", "eventtype", "metric", "metric_name", "event_event_name",
          "activity", "activity_type", "action")  # fmt: skip
 MOST_TYPES = 20
+PERSON = "Customer Created"
 MOST_LETTERS = 60
 
 
@@ -58,16 +59,19 @@ def guess_event(files: Sequence[str], columns: Sequence[Column]) -> EventName:
     typed = _typed(columns)
     if typed is not None:
         return typed
+    slugs = {column.name.slug for column in columns}
+    ordered = any("order" in slug.split("_") or slug.startswith(("order", "lineitem", "bestell")) for slug in slugs)
     for word, name in BY_WORD:
+        if name == PERSON and ordered:
+            continue
         if any(one.startswith(word) for one in words.split()) or f"{word}s" in words.split():
             return EventName(name, f'the file\'s name has "{word}" in it', sure=True, prefix=_prefix(name))
-    names = {column.name.slug for column in columns}
-    heard = " ".join(names)
-    if any("order" in slug.split("_") or slug.startswith(("order", "lineitem", "bestell")) for slug in names):
+    heard = " ".join(slugs)
+    if ordered:
         return EventName("Order Placed", "a column is named after orders", sure=True, prefix="order")
-    if "rating" in names or "review" in heard:
+    if "rating" in slugs or "review" in heard:
         return EventName("Review Submitted", "a column is named after reviews", sure=True, prefix="review")
-    if "points" in names:
+    if "points" in slugs:
         return EventName("Points Changed", "there is a column of points", sure=True, prefix="points")
     valued = any(value_rank(column.name) is not None and column.kind in ("number", "integer") for column in columns)
     if any(column.kind == "email" for column in columns) and not valued:

@@ -269,14 +269,14 @@ def _currency(roles: dict[str, Column], country: Guess | None) -> Guess | None:
     if value.number is not None and currency_of(value.number.sign):
         code = currency_of(value.number.sign)
         sure = code == value.number.sign or value.number.sign in ("€", "£")
-        return Guess(code, f'the sign {value.number.sign} in column "{value.reference}"', sure)
+        return Guess(code, f'by the sign {value.number.sign} in column "{value.reference}"', sure)
     for word in value.name.words:
         if word.upper() in api.CURRENCIES:
-            return Guess(word.upper(), f'the name of column "{value.reference}"', sure=True)
+            return Guess(word.upper(), f'by the name of column "{value.reference}"', sure=True)
         if word in ("dollars", "dollar"):
-            return Guess("USD", f'the name of column "{value.reference}"')
+            return Guess("USD", f'by the name of column "{value.reference}"')
     if country is not None and country.value in CURRENCY:
-        return Guess(CURRENCY[country.value], f"{country.reason} is {country.value}")
+        return Guess(CURRENCY[country.value], f"as {country.reason} is {country.value}")
     return Guess("USD", "a guess")
 
 
@@ -306,7 +306,7 @@ def _left(columns: Sequence[Column], roles: dict[str, Column], rows: int) -> lis
     for column in columns:
         if column.secret:
             found.append((column, "secret"))
-        elif column.kind in ("empty", "bytes"):
+        elif column.kind in ("empty", "bytes") and rows:
             found.append((column, column.kind))
         elif (
             column.constant and rows >= FEW_ROWS and column.reference not in used and not TEST.search(column.name.slug)

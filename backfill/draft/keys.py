@@ -47,7 +47,7 @@ def find_keys(columns: Sequence[Column]) -> list[Key]:
     found = []
     for at, column in enumerate(columns):
         if (
-            not (column.unique or column.nearly_unique)
+            not (column.unique or column.nearly_unique or not column.rows)
             or column.secret
             or column.long
             or column.kind not in ("text", "integer", "email")

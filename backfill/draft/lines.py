@@ -55,10 +55,10 @@ def todos(text: str) -> list[tuple[int, str]]:
         _, mark, words = line.partition("# " + TODO)
         if not mark:
             continue
-        # It goes on while comments follow that stand further in.
-        for more in lines[at + 1 :]:
+        # One that has a line to itself goes on while comments follow that stand further in.
+        for more in lines[at + 1 :] if line.strip().startswith("# " + TODO) else ():
             rest = more.strip()
-            if line.strip() != "# " + TODO + words or not rest.startswith("#   "):
+            if not rest.startswith("#   "):
                 break
             words += " " + rest.removeprefix("#").strip()
         found.append((at + 1, words.strip()))

@@ -8,7 +8,7 @@ from backfill.draft.amounts import PLAIN
 from backfill.draft.columns import TRUE_FALSE, Column
 from backfill.draft.moments import Moment, swapped
 from backfill.draft.names import KEYS
-from backfill.draft.scalars import comment, flow, quoted, reference, sql_text, value_of
+from backfill.draft.scalars import comment, flow, quoted, reference, scalar, sql_text, value_of
 from backfill.shape.convert import Numerals
 
 __all__ = ["amount", "described", "moment_note", "percent", "share_words", "time", "typed"]
@@ -59,7 +59,7 @@ def _boolean(column: Column) -> str:
         return value_of(column.reference, type="boolean")
     true, false = column.true
     found = [value for value, _ in column.values] or [true, false]
-    pairs = {quoted(value): "true" if value.casefold() == true else "false" for value in found}
+    pairs = {scalar(value): "true" if value.casefold() == true else "false" for value in found}
     return value_of(column.reference, map=flow(**pairs))
 
 

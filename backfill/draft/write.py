@@ -207,7 +207,7 @@ class _Writer:
         if event.column is not None:
             self.used.add(event.column.reference)
             lines.say(1, f"{event.reason}; a type that is not here is rejected, as {forever}")
-            pairs = "{" + ", ".join(f"{quoted(old)}: {quoted(new)}" for old, new in event.types) + "}"
+            pairs = "{" + ", ".join(f"{scalar(old)}: {scalar(new)}" for old, new in event.types) + "}"
             code = flow(column=scalar(event.column.reference), map=pairs)
             lines.add(1, f"- eventName: {code}")
             return
@@ -238,7 +238,9 @@ class _Writer:
             note = f"one for each group; {never}"
         else:
             note = f"filled and different in {looked} {found.rows:,} rows; {never}"
-            if not key.unique:
+            if not found.rows:
+                note = f"by its name; {never}"
+            elif not key.unique:
                 note = f"filled, and different in {key.distinct:,} of {found.rows:,} rows; {never}"
         if short is None or key.kind == "email":
             code = flow(hash=f"[{scalar(key.reference)}]", prefix=quoted(f"{prefix}:"))
@@ -322,9 +324,7 @@ class _Writer:
         said = "currency" in self.answers
         code = self.answers.get("currency", guess.value)
         todo = "" if guess.sure else self.todo("currency", f"no column says the currency; {code} is {_by(guess)}")
-        self.lines.add(
-            2, f"valueCurrency: {code}", "as you said" if said else f"by {guess.reason}" if guess.sure else "", todo
-        )
+        self.lines.add(2, f"valueCurrency: {code}", "as you said" if said else guess.reason if guess.sure else "", todo)
 
     # ------------------------------------------------------------------------------------------------------ customer
 
@@ -362,7 +362,7 @@ class _Writer:
             else self.todo("phone_region", f"are the numbers without + of {guess.value}? {guess.reason}")
         )
         why = "as you said" if "phone_region" in self.answers else guess.reason if guess.sure else ""
-        code = value_of(column.reference, region=quoted(region) if region == "NO" else region)
+        code = value_of(column.reference, region=scalar(region))
         self.lines.add(3, f"phoneNumber: {code}", f"{note}; {why}" if why else note, todo)
 
     def person(self) -> None:
@@ -405,7 +405,7 @@ class _Writer:
         if values and all(value.strip().upper() in api.COUNTRIES for value in values):
             return "countryCode", value_of(name)
         if values and all(value.casefold() in BY_NAME for value in values):
-            pairs = {quoted(value): quoted(BY_NAME[value.casefold()]) for value in values}
+            pairs = {scalar(value): scalar(BY_NAME[value.casefold()]) for value in values}
             return "countryCode", value_of(name, map=flow(**pairs), on_invalid="omit")
         coded = not {"code", "iso"}.isdisjoint(column.name.words)
         return ("countryCode", value_of(name, on_invalid="omit")) if coded else ("country", value_of(name))
@@ -468,4 +468,4 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _by(guess: Guess) -> str:
-    return guess.reason if guess.reason == "a guess" else f"a guess by {guess.reason}"
+    return guess.reason if guess.reason == "a guess" else f"a guess {guess.reason}"

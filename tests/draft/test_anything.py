@@ -41,7 +41,9 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
 
 def secrets(rows: list[list[str]]) -> set[str]:
     cells = {cell.strip() for row in rows for cell in row}
-    return {cell for cell in cells if "@example.com" in cell or sum(c.isdigit() for c in cell) >= 7 and cell in _PHONES}
+    return {
+        cell for cell in cells if "@example.com" in cell or (sum(c.isdigit() for c in cell) >= 7 and cell in _PHONES)
+    }
 
 
 _PHONES = {"(212) 555-0101", "+12125550147", "2125550199", "0171 5550123", "+49 171 5550123", "5550188"}

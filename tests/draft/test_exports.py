@@ -27,7 +27,7 @@ EXPORTS: dict[str, str | bytes] = {
     "german.csv": GERMAN,
     "latin1.csv": GERMAN.encode("cp1252"),
     "us_sales.csv": "Sale ID,Sale Date,Email,Amount\n"
-    + "".join(f"{n},{n % 9 + 1}/{n % 27 + 1}/2024 3:{n:02} PM,a{n}@example.com,\"${n},250.00\"\n" for n in range(1, 30)),
+    + "".join(f'{n},{n % 9 + 1}/{n % 27 + 1}/2024 3:{n:02} PM,a{n}@example.com,"${n},250.00"\n' for n in range(1, 30)),
     "doubtful_orders.csv": "id,date,email,price\n" + "".join(f"{n},0{n}/0{10 - n}/2024,a{n}@example.com,{n}.5\n" for n in range(1, 10)),
     "clicks.csv": "uuid,event,ts,email\n"
     + "".join(f"u{n},{('viewed_page', 'added_to_cart')[n % 2]},{1709284500123 + n * 1000},a{n}@example.com\n" for n in range(8)),
@@ -138,7 +138,8 @@ def test_several_files(shelf):
 def test_only_a_part_of_a_long_export_is_read(shelf):
     for n in range(40):
         shelf.put(
-            f"many/{n:02}.csv", "id,email,date\n" + "".join(f"{n}-{m},a{m}@example.com,2024-01-01\n" for m in range(600))
+            f"many/{n:02}.csv",
+            "id,email,date\n" + "".join(f"{n}-{m},a{m}@example.com,2024-01-01\n" for m in range(600)),
         )
     looked = shelf.look("many", rows=100)
     assert not looked.sample.whole
