@@ -20,6 +20,7 @@ __all__ = ["FOLDER", "Preset", "adapted", "chosen", "heading", "load_presets", "
 FOLDER = Path(__file__).parent / "presets"
 KEYS = ("preset", "title", "headers", "note")
 ENTRY = re.compile(r"# (preset|title|headers|note): (.*)")
+ANCHOR = re.compile(r": &(\w+)\s*(?:#.*)?$")
 # Keys inside of one value: what refers to a column there takes the whole value along.
 INSIDE = frozenset({*LEAF_KEYS, "default", "otherwise", "map", "hash"})
 IDENTIFIERS = frozenset({"id", "email", "phoneNumber"})
@@ -125,16 +126,36 @@ def _without(text: str, lacking: Sequence[Reference]) -> str:
     # Of a mapping without events there is nothing to keep: what is missing is told, and by `check`.
     if all(place in gone for place in children if len(place) == 2 and place[0] == "events") or ("events",) in gone:
         return text
-    lines = text.splitlines()
-    for start, stop in sorted((spans[place] for place in gone if place in spans), reverse=True):
-        margin = len(lines[start]) - len(lines[start].lstrip())
-        first = start
-        while first and lines[first - 1].lstrip().startswith("#") and lines[first - 1].index("#") == margin:
-            first -= 1
-        for at in range(first, stop):
-            lines[at] = "\0"
-    kept = [line for line in lines if line != "\0"]
+    return _cut(text.splitlines(), {place: spans[place] for place in gone if place in spans}, spans)
+
+
+def _cut(lines: list[str], gone: dict[Place, tuple[int, int]], spans: dict[Place, tuple[int, int]]) -> str:
+    """The lines without those of the places that are gone, and the comments above them."""
+    out = {place: set(range(_with_comments(lines, start), stop)) for place, (start, stop) in gone.items()}
+    cut = set().union(*out.values())
+    moved: dict[int, list[str]] = {}
+    for place, (start, stop) in spans.items():
+        anchor = ANCHOR.search(lines[start])
+        if anchor is None or start not in cut:
+            continue
+        # What others refer to is gone with what it stood in: it moves to the first of them.
+        inner = set().union(*(out[one] for one in out if len(one) > len(place) and one[: len(place)] == place))
+        alias = re.compile(rf": \*{anchor[1]}\s*(#.*)?$")
+        heir = next((at for at, line in enumerate(lines) if at not in cut and alias.search(line)), None)
+        if heir is not None:
+            step = len(lines[heir]) - len(lines[heir].lstrip()) - (len(lines[start]) - len(lines[start].lstrip()))
+            block = [lines[at] for at in range(start, stop) if at not in inner]
+            moved[heir] = [" " * step + line if step >= 0 else line[-step:] for line in block]
+    kept = [line for at, old in enumerate(lines) if at not in cut for line in moved.get(at, [old])]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept).strip()) + "\n"
+
+
+def _with_comments(lines: list[str], start: int) -> int:
+    """Where the comments begin that stand directly above a line, at its margin."""
+    margin = len(lines[start]) - len(lines[start].lstrip())
+    while start and lines[start - 1].lstrip().startswith("#") and lines[start - 1].index("#") == margin:
+        start -= 1
+    return start
 
 
 def _is_nobody(place: Place, children: dict[Place, set[Place]], gone: set[Place]) -> bool:
