@@ -36,6 +36,8 @@ BY_WORD: tuple[tuple[str, str], ...] = (
 TYPES = ("event", "event_name", "event_type", "eventname", "eventtype", "metric", "metric_name", "event_event_name",
          "activity", "activity_type", "action")  # fmt: skip
 MOST_TYPES = 20
+# So many of the addresses are there once where an export is one of people.
+MOSTLY = 0.9
 PERSON = "Customer Created"
 MOST_LETTERS = 60
 
@@ -74,7 +76,8 @@ def guess_event(files: Sequence[str], columns: Sequence[Column]) -> EventName:
     if "points" in slugs:
         return EventName("Points Changed", "there is a column of points", sure=True, prefix="points")
     valued = any(value_rank(column.name) is not None and column.kind in ("number", "integer") for column in columns)
-    if any(column.kind == "email" for column in columns) and not valued:
+    once = any(one.kind == "email" and one.distinct >= MOSTLY * one.filled for one in columns)
+    if once and not valued:
         return EventName("Subscribed", "people, and no amounts", sure=False, prefix="subscribed")
     if valued:
         return EventName("Order Placed", "there are amounts", sure=False, prefix="order")

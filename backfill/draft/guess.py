@@ -14,7 +14,7 @@ from backfill import api
 from backfill.draft.amounts import PLAIN, common_style, currency_of
 from backfill.draft.columns import Column, harmless, look_at
 from backfill.draft.events import EventName, guess_event
-from backfill.draft.keys import Key, Repeats, find_keys, find_repeats, first_of_groups, hash_columns
+from backfill.draft.keys import DEED, Key, Repeats, find_keys, find_repeats, first_of_groups, hash_columns
 from backfill.draft.names import time_rank, value_rank
 from backfill.draft.places import BY_NAME, CURRENCY, ZONE, region_of
 from backfill.draft.sample import Sample
@@ -128,7 +128,7 @@ def look(sample: Sample, now: datetime) -> Findings:
         event=event,
         keys=keys,
         repeats=repeats,
-        hashed=[] if keys else hash_columns(columns, frame, first),
+        hashed=[] if any(key.rank <= DEED for key in keys) else hash_columns(columns, frame, first),
         roles=roles,
         steady=steady,
         own=own,
@@ -222,10 +222,15 @@ def _of_place(column: Column) -> list[tuple[str, float]]:
         fits = sum(count for text, count in column.values if text.strip().upper() in api.CURRENCIES)
         few = column.distinct <= 3 and not column.values
         return [("currency", 0 if role else 10)] if fits >= MOST * column.filled or (role and few) else []
-    if role in ("first_name", "last_name", "street1", "street2", "city", "country"):
+    if role in ("first_name", "last_name", "street1", "street2", "city"):
         return [(role, name.rank)]
     if role in ("state", "state_code"):
-        return [("state", name.rank)]
+        coded = texts and all(len(text) <= 3 and text.isupper() for text in texts)
+        return [("state_code" if coded or "code" in name.words else "state", name.rank)]
+    if role == "country":
+        coded = texts and all(text.strip().upper() in api.COUNTRIES for text in texts)
+        named = "code" in name.words or "iso" in name.words
+        return [("country_code" if coded or (named and not texts) else "country", name.rank)]
     if role == "full_name":
         return [(role, name.rank)] if column.words >= ENOUGH * column.filled else []
     if role == "time_zone":
@@ -238,7 +243,7 @@ def _of_place(column: Column) -> list[tuple[str, float]]:
 
 def _country(roles: dict[str, Column]) -> Guess | None:
     """The country of most customers."""
-    column = roles.get("country")
+    column = roles.get("country_code") or roles.get("country")
     codes: dict[str, int] = {}
     for value, count in column.values if column else ():
         code = value.upper() if value.upper() in api.COUNTRIES else BY_NAME.get(value.casefold(), "")

@@ -12,11 +12,23 @@ from backfill.draft.names import DEEDS, THINGS, key_rank, time_rank, value_rank
 from backfill.records import FILE, ROW
 from backfill.shape import Columns
 
-__all__ = ["Key", "Repeats", "find_keys", "find_repeats", "first_of_groups", "hash_columns"]
+__all__ = [
+    "DEED",
+    "EMAIL",
+    "THING",
+    "UNNAMED",
+    "Key",
+    "Repeats",
+    "find_keys",
+    "find_repeats",
+    "first_of_groups",
+    "hash_columns",
+]
 
 # A column that varies in more of the groups than this is one of their rows.
 VARIES = 0.005
-DEED = 4
+DEED, THING, UNNAMED, EMAIL = 4, 50, 60, 90
+MANY_ROWS = 20
 HASHED = 4
 
 
@@ -55,12 +67,14 @@ def find_keys(columns: Sequence[Column]) -> list[Key]:
             continue
         if column.number is not None and column.number.sign:
             continue
-        rank = key_rank(column.name)
+        numbered = column.name.slug == "name" and not column.words
+        rank = 0 if numbered else None if column.name.role else key_rank(column.name)
         if rank is None and (column.name.role or value_rank(column.name) is not None or column.words > column.rows / 2):
-            rank = 90 if column.kind == "email" else None
+            rank = EMAIL if column.kind == "email" else None
         elif rank is None:
-            rank = 50 if THINGS & set(column.name.words) and "id" in column.name.words else 60
-            rank = 70 if column.rows < 20 and rank == 60 else rank
+            rank = THING if "id" in column.name.words else None
+            if not THINGS & set(column.name.words):
+                rank = UNNAMED if column.rows >= MANY_ROWS else None
         if rank is not None and (column.unique or rank <= DEED):
             found.append((rank, at, Key(column, rank)))
     return [key for _, _, key in sorted(found, key=lambda one: one[:2])]

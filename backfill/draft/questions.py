@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from backfill import api
 from backfill.draft.columns import Column
 from backfill.draft.guess import Findings
+from backfill.draft.keys import DEED, EMAIL, THING, UNNAMED, Key
 from backfill.mapping import suggest
 
 __all__ = ["Question", "default_id", "id_choices", "questions", "wrong_answer"]
 
 KEYS_OFFERED = 3
-# Of a key's ranks those that sound like the id of what happened, and the last that may be trusted unasked.
-DEED, TRUSTED, EMAIL = 4, 60, 90
+# The rank of a key that is called id and no more.
+PLAIN_ID = 1
+# Events that a customer has once.
+PEOPLE = ("Customer Created", "Subscribed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def questions(found: Findings) -> list[Question]:
 def id_choices(found: Findings) -> dict[str, Column | None]:
     """What may make the id: a column's name, `group by COLUMN`, or `hash`."""
     choices: dict[str, Column | None] = {}
-    for key in found.keys[:KEYS_OFFERED]:
+    for key in [key for key in found.keys if key.rank == THING or _is_trusted(key, found)][:KEYS_OFFERED]:
         choices[key.column.reference] = key.column
     if found.repeats is not None:
         choices[f"group by {found.repeats.column.reference}"] = found.repeats.column
@@ -73,15 +76,24 @@ def id_choices(found: Findings) -> dict[str, Column | None]:
 
 def default_id(found: Findings) -> str:
     """The likeliest of these."""
-    best = found.keys[0] if found.keys else None
+    best = next((key for key in found.keys if _is_trusted(key, found)), None)
     group = f"group by {found.repeats.column.reference}" if found.repeats is not None else ""
-    if best is not None and best.rank <= DEED and not (group and best.rank == 1):
+    if best is not None and best.rank <= DEED and not (group and best.rank == PLAIN_ID):
         return best.column.reference
     if group:
         return group
-    if best is not None and (best.rank <= TRUSTED or best.rank == EMAIL):
-        return best.column.reference
-    return "hash"
+    return "hash" if best is None else best.column.reference
+
+
+def _is_trusted(key: Key, found: Findings) -> bool:
+    """Whether a column that is different in all rows seen is so for ever."""
+    if key.rank <= DEED:
+        return True
+    # A customer's id tells customers apart, and not what they do.
+    people = found.event.name in PEOPLE
+    if key.rank in (THING, EMAIL):
+        return people
+    return key.rank == UNNAMED
 
 
 def wrong_answer(question: Question, answer: str) -> str:

@@ -21,8 +21,10 @@ __all__ = ["ROWS", "Sample", "entry_from", "take_sample"]
 ROWS = 20_000
 BYTES = 64_000_000
 OTHER_FILES = 8
-# What a line is that has no names in it: an address, or a number with a fraction.
-NO_NAME = re.compile(r"[^@\s]+@[^@\s]+\.\w+|[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*")
+# What no column is called: an address, a number with a fraction, a date, a phone number.
+NO_NAME = re.compile(
+    r"[^@\s]+@[^@\s]+\.\w+|[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d\d?[/.]\d\d?[/.]\d{2,4}.*|\+?\d[\d ().-]{7,}\d"
+)
 MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "excel"), (b"{", "ndjson"))
 
 

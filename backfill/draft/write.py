@@ -28,7 +28,21 @@ NAME_LENGTH = 500
 QUANTITIES = frozenset(("quantity", "qty", "menge", "anzahl", "units", "pieces", "count", "stück", "cantidad"))
 EACH = frozenset(("price", "preis", "prix", "precio", "unit", "each"))
 LINE_WORDS = ("Lineitem ", "Line Item ", "Item ", "Product ")
-PLACES = ("street1", "street2", "city", "state", "postal_code", "country", "time_zone", "latitude", "longitude")
+PLACES = {
+    "street1": "street1",
+    "street2": "street2",
+    "city": "city",
+    "state": "state",
+    "state_code": "stateCode",
+    "postal_code": "postalCode",
+    "country": "country",
+    "country_code": "countryCode",
+    "time_zone": "ianaTimeZoneName",
+    "latitude": "latitude",
+    "longitude": "longitude",
+}
+# Of these the API takes no other text.
+STRICT = ("country_code", "latitude", "longitude")
 
 
 def write(
@@ -388,27 +402,18 @@ class _Writer:
         if columns:
             self.lines.add(3, "location:")
         for role, column in columns:
-            key, code = self.place(role, column)
-            self.lines.add(4, f"{key}: {code}", f"{percent(column.filled, column.rows)} filled")
+            note = f"{percent(column.filled, column.rows)} filled"
+            options = {"on_invalid": "omit"} if role in STRICT and not _all_countries(column) else {}
+            self.lines.add(4, f"{PLACES[role]}: {value_of(column.reference, **options)}", note)
+            if role == "country" and "country_code" not in self.roles:
+                self.country_code(column)
 
-    def place(self, role: str, column: Column) -> tuple[str, str]:
-        name = column.reference
+    def country_code(self, column: Column) -> None:
+        """The codes of countries that are there by name."""
         values = [value for value, _ in column.values]
-        keys = {"postal_code": "postalCode", "time_zone": "ianaTimeZoneName"}
-        if role == "state":
-            coded = bool(values) and all(len(value) <= 3 and value.isupper() for value in values)
-            return "stateCode" if coded or "code" in column.name.words else "state", value_of(name)
-        if role in ("latitude", "longitude"):
-            return role, value_of(name, on_invalid="omit")
-        if role != "country":
-            return keys.get(role, role), value_of(name)
-        if values and all(value.strip().upper() in api.COUNTRIES for value in values):
-            return "countryCode", value_of(name)
         if values and all(value.casefold() in BY_NAME for value in values):
             pairs = {scalar(value): scalar(BY_NAME[value.casefold()]) for value in values}
-            return "countryCode", value_of(name, map=flow(**pairs), on_invalid="omit")
-        coded = not {"code", "iso"}.isdisjoint(column.name.words)
-        return ("countryCode", value_of(name, on_invalid="omit")) if coded else ("country", value_of(name))
+            self.lines.add(4, f"countryCode: {value_of(column.reference, map=flow(**pairs), on_invalid='omit')}")
 
     # ---------------------------------------------------------------------------------------------------------- data
 
@@ -465,6 +470,10 @@ def _free(name: str, taken: set[str]) -> str:
         fresh = f"{name} ({number})"
     taken.add(fresh)
     return fresh
+
+
+def _all_countries(column: Column) -> bool:
+    return bool(column.values) and all(value.strip().upper() in api.COUNTRIES for value, _ in column.values)
 
 
 def _by(guess: Guess) -> str:

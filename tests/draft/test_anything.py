@@ -49,7 +49,7 @@ def secrets(rows: list[list[str]]) -> set[str]:
 _PHONES = {"(212) 555-0101", "+12125550147", "2125550199", "0171 5550123", "+49 171 5550123", "5550188"}
 
 
-@settings(max_examples=120)
+@settings(max_examples=20)
 @given(tables(), st.sampled_from([",", ";", "\t"]), st.sampled_from(["orders.csv", "data.csv", "newsletter.csv"]))
 @example((["email"], [["a@example.com"]]), ",", "data.csv")
 def test_any_csv(table, separator, file):
@@ -60,7 +60,7 @@ def test_any_csv(table, separator, file):
         judge(Shelf(Path(folder)), file, text.getvalue().encode("utf-8", "replace"), secrets(rows))
 
 
-@settings(max_examples=60)
+@settings(max_examples=10)
 @given(tables(), st.data())
 def test_any_parquet(table, data):
     names, rows = table
