@@ -59,6 +59,12 @@ SHOWN = 24
 FEW = 20
 PHONE = r"^\+?[\d\s().\-/]{7,20}(?:\s?(?:x|ext\.?)\s?\d+)?$"
 LONG_TEXT = 60
+CLOCKS = (
+    (r"^\d{1,2}:\d\d:\d\d$", "%H:%M:%S"),
+    (r"^\d{1,2}:\d\d$", "%H:%M"),
+    (r"^\d{1,2}:\d\d:\d\d [AaPp][Mm]$", "%I:%M:%S %p"),
+    (r"^\d{1,2}:\d\d [AaPp][Mm]$", "%I:%M %p"),
+)
 CARD = r"^[3-6]\d{3}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}$"
 
 
@@ -68,7 +74,8 @@ class Column:
 
     `kind`: empty, text, integer, number, boolean, time, email, phone, json, nested, bytes. `reference` is how a mapping
     names it, `sql` how SQL does. `rows`, `filled` and `distinct` count. `values` are its few values, the most frequent
-    first, with how often they are, where a column has few. `examples` are what may be shown.
+    first, with how often they are, where a column has few. `examples` are what may be shown. `clock` is the format
+    of times of day.
     """
 
     reference: str
@@ -90,6 +97,7 @@ class Column:
     long: bool = False
     emails: int = 0
     words: int = 0
+    clock: str | None = None
     nulls: tuple[tuple[str, int], ...] = field(default=())
 
     @property
@@ -237,6 +245,9 @@ def _of_text(
     true = _booleans(texts, name)
     if true is not None:
         return Column(kind="boolean", true=true, values=_values(texts, 2), **common)  # type: ignore[arg-type]
+    clock = _clock(texts)
+    if clock is not None:
+        return Column(kind="text", clock=clock, **common)  # type: ignore[arg-type]
     moment = _moment_of_texts(texts, places, name, now)
     if moment is not None:
         return Column(kind="time", moment=moment, examples=_times_shown(texts, private), **common)  # type: ignore[arg-type]
@@ -272,6 +283,14 @@ def _booleans(texts: pl.Series, name: Name) -> tuple[str, str] | None:
     for pair in (*TRUE_FALSE, *OTHER_TRUE_FALSE):
         if found <= set(pair) and (len(found) == 2 or pair in TRUE_FALSE[:2]):
             return pair if pair != ("1", "0") or ASKS & set(name.words) else None
+    return None
+
+
+def _clock(texts: pl.Series) -> str | None:
+    """The format of times of day, where all are such."""
+    for pattern, form in CLOCKS:
+        if texts.str.contains(pattern).all():
+            return form
     return None
 
 

@@ -28,6 +28,8 @@ ENOUGH = 0.5
 NEARLY_ALL = 0.98
 # Constant columns of fewer rows than this say nothing.
 FEW_ROWS = 3
+# So much worse a day is than a time of the same name.
+DAY_ONLY = 15
 TEST = re.compile(r"(?i)^(?:is_?)?test(?:_?(?:order|mode|event|data))?$|_test$")
 LIVE = re.compile(r"(?i)^live_?mode$")
 PHONES_TRIED = 150
@@ -202,7 +204,10 @@ def _suits(column: Column, style: Numerals) -> list[tuple[str, float]]:
         rank = time_rank(name)
         moment = column.moment
         late = 0 if moment is None or moment.share >= MOST else 50
-        return [] if rank is None else [("time", rank + late)]
+        day = 0 if moment is None or moment.clock else DAY_ONLY
+        return [] if rank is None else [("time", rank + late + day)]
+    if column.clock is not None:
+        return [("clock", 0)] if {"time", "uhrzeit", "zeit", "hora", "heure", "clock"} & set(name.words) else []
     if is_number(column, style) and not name.role and column.name.slug != "id":
         rank = value_rank(name)
         return [] if rank is None else [("value", rank)]

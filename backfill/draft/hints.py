@@ -26,7 +26,7 @@ currency: currency currency_code currencycode waehrung währung devise moneda
 """
 # Words that say whose it is, so that "billing_city" is a city; a line each, the nearest to the customer first.
 OWNERS = """
-customer cust client buyer user profile person member subscriber
+customer reviewer cust client buyer user profile person member subscriber
 kunde kunden kundin cliente contact account consumer guest recipient
 billing bill rechnung payer home primary default
 shipping ship delivery liefer
@@ -40,11 +40,13 @@ VALUES = """
     grand_total order_total total_price total_amount amount_total total order_value order_amount amount value
     revenue net_sales gross_sales sales gesamtbetrag gesamtsumme gesamt betrag summe umsatz montant importe
     total_spent spend spent amount_paid paid_amount charge price dollars preis subtotal cost
+    gross net item_price
 """
 # Around the core of such a name: "amount_usd", "order_total_cents", "event.$value".
 AROUND = """
     aud cad cent cents charge chf eur event excl gbp gross in incl invoice jpy minor net order payment
     presentment purchase sale sales shop tax transaction usd vat
+    base purchased item line unit
 """
 # Names of when an event happened, the likeliest first.
 TIMES = """
@@ -93,8 +95,9 @@ PRIVATE = """
     firma firstname geburtsdatum geburtstag gender handle handy headline health instructions ip landing lastname
     lat latitude license link lng login lon longitude mail member memo message mobile nachname name note notes
     ort passport person phone plate plz postal postcode profile question reason recipient referer referrer
-    religion remark remarks review reviewer sex stadt strasse straße street subject subscriber surname tel
+    religion remark remarks reviewer sex stadt strasse straße street subject subscriber surname tel
     telefon telephone text title town tracking url user username vorname zip
+    content
 """
 # Written in capitals.
 ACRONYMS = """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from backfill.draft.columns import Column
-from backfill.draft.names import DEEDS, THINGS, key_rank, time_rank, value_rank
+from backfill.draft.names import DEEDS, THINGS, is_keyed, key_rank, time_rank, value_rank
 from backfill.records import FILE, ROW
 from backfill.shape import Columns
 
@@ -27,7 +27,7 @@ __all__ = [
 
 # A column that varies in more of the groups than this is one of their rows.
 VARIES = 0.005
-DEED, THING, UNNAMED, EMAIL = 4, 50, 60, 90
+DEED, THING, EMAIL, UNNAMED = 4, 50, 55, 60
 MANY_ROWS = 20
 HASHED = 4
 
@@ -72,9 +72,9 @@ def find_keys(columns: Sequence[Column]) -> list[Key]:
         if rank is None and (column.name.role or value_rank(column.name) is not None or column.words > column.rows / 2):
             rank = EMAIL if column.kind == "email" else None
         elif rank is None:
-            rank = THING if "id" in column.name.words else None
+            rank = THING if is_keyed(column.name) else None
             if not THINGS & set(column.name.words):
-                rank = UNNAMED if column.rows >= MANY_ROWS else None
+                rank = UNNAMED if column.rows >= MANY_ROWS and not column.private else None
         if rank is not None and (column.unique or rank <= DEED):
             found.append((rank, at, Key(column, rank)))
     return [key for _, _, key in sorted(found, key=lambda one: one[:2])]

@@ -12,6 +12,7 @@ __all__ = [
     "KEYS",
     "THINGS",
     "Name",
+    "is_keyed",
     "is_private",
     "is_secret",
     "is_timely",
@@ -23,6 +24,10 @@ __all__ = [
 ]
 
 TITLE_LENGTH = 80
+# A longer word in capitals is no abbreviation.
+CAPITALS = 4
+# Before a name these count something, behind it they number it.
+COUNTS = frozenset(("number", "num", "no"))
 ROLES = {
     name: role
     for role, names in (line.split(": ") for line in hints.ROLES.strip().replace("\n    ", " ").splitlines())
@@ -81,6 +86,8 @@ def title(column: str) -> str:
 def _capital(word: str) -> str:
     if word.casefold() in ACRONYMS:
         return word.upper()
+    if word.isupper() and len(word) > CAPITALS:
+        return word.capitalize()
     return word[:1].upper() + word[1:]
 
 
@@ -88,12 +95,12 @@ def value_rank(name: Name) -> int | None:
     """How much the name sounds like what the event is worth; 0 is best, None not at all."""
     slug = name.slug
     if slug in VALUES:
-        return VALUES.index(slug)
+        return 2 * VALUES.index(slug)
     core = [word for word in name.words if word not in AROUND]
     while core and (core[0] in OWNERS or core[0] in PLACES or core[0] == "event"):
         core = core[1:]
     slug = "_".join(core)
-    return len(VALUES) + VALUES.index(slug) if slug in VALUES else None
+    return 2 * VALUES.index(slug) + 1 if slug in VALUES else None
 
 
 def time_rank(name: Name) -> int | None:
@@ -112,12 +119,17 @@ def is_timely(name: Name) -> bool:
     return bool(TIMELY & set(name.words)) and not {"id"} & set(name.words)
 
 
+def is_keyed(name: Name) -> bool:
+    """Whether the name is one of an id: "Order Number", and not "Number of Orders"."""
+    return bool(KEYS & set(name.words[1:])) or bool((KEYS - COUNTS) & set(name.words)) or name.slug in COUNTS
+
+
 def key_rank(name: Name) -> int | None:
     """How much the name sounds like the id of what happened; 0 is best, None not at all."""
     words = set(name.words)
-    if name.slug in ("id", "uuid", "guid", "_id"):
+    if name.slug in ("id", "uuid", "guid"):
         return 1
-    keyed, deed = bool(KEYS & words), bool(DEEDS & words)
+    keyed, deed = is_keyed(name), bool(DEEDS & words)
     if THINGS & words:
         return None
     if deed and keyed:

@@ -7,11 +7,11 @@ import polars as pl
 from backfill.draft.amounts import PLAIN
 from backfill.draft.columns import TRUE_FALSE, Column
 from backfill.draft.moments import Moment, swapped
-from backfill.draft.names import KEYS
+from backfill.draft.names import is_keyed
 from backfill.draft.scalars import comment, flow, quoted, reference, scalar, sql_text, value_of
 from backfill.shape.convert import Numerals
 
-__all__ = ["amount", "described", "moment_note", "percent", "share_words", "time", "typed"]
+__all__ = ["amount", "described", "joined_time", "moment_note", "percent", "share_words", "time", "typed"]
 
 SAFE_DIGITS = 15
 ENOUGH = 0.98
@@ -67,12 +67,12 @@ def amount(column: Column, style: Numerals, *, needed: bool = False) -> tuple[st
     """A number as a value, and a note on it. `needed`: the field wants a number, and types it itself."""
     name, number = column.reference, column.number
     if number is None:
-        identifies = column.dtype.is_integer() and bool(KEYS & set(column.name.words)) and not needed
+        identifies = column.dtype.is_integer() and is_keyed(column.name) and not needed
         return (value_of(name, type="string"), "") if identifies else (value_of(name), "")
     kind = "integer" if column.kind == "integer" and not number.sign else "number"
     fits = number.fit(style)
-    if not needed and (number.zeros or number.digits > SAFE_DIGITS or KEYS & set(column.name.words)):
-        return value_of(name), "kept as text; " if not KEYS & set(column.name.words) else ""
+    if not needed and (number.zeros or number.digits > SAFE_DIGITS or is_keyed(column.name)):
+        return value_of(name), "kept as text; " if not is_keyed(column.name) else ""
     options = {} if needed else {"type": kind}
     bad = number.given - fits
     wrong = f"{bad:,} of {number.given:,} are no numbers; " if bad else ""
@@ -115,6 +115,18 @@ def ordered(moment: Moment, months_first: bool | None) -> Moment:
     if moment.other is None or months_first is None or months_first == moment.months_first:
         return moment
     return swapped(moment)
+
+
+def joined_time(column: Column, clock: Column, *, months_first: bool | None) -> tuple[str, str] | None:
+    """A day and the time of day of another column as one time; None where they can't be put together."""
+    assert column.moment is not None
+    moment = ordered(column.moment, months_first)
+    day, hours = reference(column.reference), reference(clock.reference)
+    if moment.clock or day is None or hours is None or not column.text or clock.clock is None:
+        return None
+    form = f"{moment.format or '%Y-%m-%d'} {clock.clock}"
+    note = f"{moment_note(column, moment)}; the time of day is in {comment(clock.reference)}"
+    return flow(template=quoted(f"{day} {hours}"), format=quoted(form)), note
 
 
 def moment_note(column: Column, moment: Moment) -> str:

@@ -14,7 +14,7 @@ from backfill.draft.names import title
 from backfill.draft.places import BY_NAME
 from backfill.draft.questions import default_id, id_choices, questions
 from backfill.draft.scalars import comment, flow, path, quoted, reference, scalar, sql_text, value_of
-from backfill.draft.values import amount, described, percent, share_words, time, typed
+from backfill.draft.values import amount, described, joined_time, percent, share_words, time, typed
 
 __all__ = ["STAND_IN", "write"]
 
@@ -274,7 +274,15 @@ class _Writer:
             self.lines.add(2, f"eventTimestamp: {STAND_IN['eventTimestamp']}" if self.stand_in else "# eventTimestamp:",
                            todo=todo)  # fmt: skip
             return
-        code, note = time(column, months_first=self.months_first)
+        clock = self.roles.get("clock")
+        joined = (
+            None
+            if clock is None or clock.filled < column.filled
+            else joined_time(column, clock, months_first=self.months_first)
+        )
+        code, note = joined or time(column, months_first=self.months_first)
+        if joined is not None and clock is not None:
+            self.used.add(clock.reference)
         self.lines.add(2, f"eventTimestamp: {code}", note + self.emptiness(column), self.doubt(column))
 
     def emptiness(self, column: Column) -> str:

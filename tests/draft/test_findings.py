@@ -201,3 +201,35 @@ def test_texts_mean_themselves_in_yaml(text):
     assert draft.source is None or draft.source.files == [text]
     if text.strip():
         assert draft.source is not None
+
+
+def test_a_day_and_its_time_in_another_column(shelf):
+    drafted = shelf.draft(
+        "sales.csv",
+        "id,Date,Time,email,Gross\n" + "".join(f"{n},1/{n}/2024,3:{n} PM,a{n}@example.com,5\n" for n in range(10, 20)),
+    )
+    assert (
+        line_of(drafted.text, "eventTimestamp")
+        == 'eventTimestamp: {template: "{Date} {Time}", format: "%m/%d/%Y %I:%M %p"}'
+    )
+    assert shelf.check(drafted)[1].events()["ready"] == 10
+
+
+@pytest.mark.parametrize(
+    "better, worse",
+    [("Grand Total (Base)", "Subtotal"), ("total", "price"), ("amount", "cost"), ("order_total", "item_price")],
+)
+def test_which_number_is_the_worth(shelf, better, worse):
+    drafted = shelf.draft(
+        "orders.csv",
+        f"id,email,created_at,{worse},{better}\n1,a@example.com,2024-01-01,5,6\n2,b@example.com,2024-01-02,7,8\n",
+    )
+    assert f"{{{better}}}" in line_of(drafted.text, "value: ")
+
+
+@pytest.mark.parametrize(
+    "name, text", [("Number of Items", False), ("Item Number", True), ("no_of_orders", False), ("Invoice No", True)]
+)
+def test_numbers_that_count_and_numbers_that_name(shelf, name, text):
+    line = column(shelf, name, "5", "6", "6")
+    assert ("type: integer" in line) != text
