@@ -59,18 +59,20 @@ def find_numbers(texts: pl.Series) -> NumberText | None:
         return None
     sign = _sign(texts.filter(like).head(2000))
     bare = texts.str.replace_all(sign, "", literal=True).str.strip_chars() if sign else texts
-    frame = bare.to_frame("x")
-    fits = tuple(
-        frame.select(
-            parse_number(pl.col("x"), style).is_not_null().sum().alias(str(i)) for i, style in enumerate(STYLES)
-        ).row(0)
-    )
+    # Digits alone are a number in every style.
+    fits = (given,) * len(STYLES) if bare.str.contains(r"^[+-]?\d+$").all() else _fits(bare)
     if not max(fits):
         return None
     whole = bool(bare.str.contains(r"^[+-]?\d+$").sum() >= MOST * given)
     digits = int(bare.str.count_matches(r"\d").max() or 0)  # type: ignore[arg-type]
     zeros = bool(bare.str.contains(r"^0\d").any())
     return NumberText(fits, given, sign, whole, digits, zeros)
+
+
+def _fits(texts: pl.Series) -> tuple[int, ...]:
+    """How many texts are numbers in each style."""
+    counts = [parse_number(pl.col("x"), style).is_not_null().sum().alias(str(i)) for i, style in enumerate(STYLES)]
+    return texts.to_frame("x").select(counts).row(0)
 
 
 def _sign(texts: pl.Series) -> str:
