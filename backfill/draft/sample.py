@@ -25,7 +25,9 @@ OTHER_FILES = 8
 NO_NAME = re.compile(
     r"[^@\s]+@[^@\s]+\.\w+|[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d\d?[/.]\d\d?[/.]\d{2,4}.*|\+?\d[\d ().-]{7,}\d"
 )
-MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"PK\x03\x04", "excel"), (b"{", "ndjson"))
+# Files that are something else: a mapping first of all.
+NO_EXPORTS = (".yaml", ".yml", ".pdf", ".html", ".htm", ".xml", ".db", ".sqlite", ".py", ".md", ".docx")
+MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"{", "ndjson"))
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def take_sample(entry: str, base: Path, rows: int = ROWS) -> Sample:
 
 def _form(path: Path) -> str | None:
     """The format of a file that its suffix does not tell."""
-    if not path.is_file():
+    if not path.is_file() or path.suffix.lower() in NO_EXPORTS:
         return None
     try:
         with path.open("rb") as file:

@@ -27,6 +27,8 @@ ORDERS = (
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "orders.csv").write_text(ORDERS)
+    (tmp_path / "done.yaml").write_text("source: {files: orders.csv}\n")
+    (tmp_path / "orders.zip").write_bytes(b"PK\x03\x04 and more")
     return tmp_path
 
 
@@ -74,7 +76,7 @@ def test_nothing_is_overwritten(here, capsys):
 
 @pytest.mark.parametrize(
     "words, status",
-    [(["nothing.csv"], 65), (["empty.csv"], 65), (["orders.csv", "--preset", "nobody"], 2), ([], 2), (["broken.parquet"], 65),
+    [(["nothing.csv"], 65), (["empty.csv"], 65), (["orders.csv", "--preset", "nobody"], 2), ([], 2), (["broken.parquet"], 65), (["done.yaml"], 65), (["orders.zip"], 65),
      (["orders.csv", "-o", "nowhere/orders.yaml"], 74)],
 )  # fmt: skip
 def test_statuses(here, words, status):
