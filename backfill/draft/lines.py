@@ -52,7 +52,7 @@ def todos(text: str) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     lines = text.splitlines()
     for at, line in enumerate(lines):
-        _, mark, words = line.partition("# " + TODO)
+        code, mark, words = line.partition("# " + TODO)
         if not mark:
             continue
         # One that has a line to itself goes on while comments follow that stand further in.
@@ -61,5 +61,5 @@ def todos(text: str) -> list[tuple[int, str]]:
             if not rest.startswith("#   "):
                 break
             words += " " + rest.removeprefix("#").strip()
-        found.append((at + 1, words.strip()))
+        found.append((at + 1, words.strip() + (f" ({code.strip()})" if code.strip() else "")))
     return found

@@ -21,6 +21,7 @@ __all__ = ["ROWS", "Sample", "entry_from", "take_sample"]
 ROWS = 20_000
 BYTES = 64_000_000
 OTHER_FILES = 8
+MOST_LINES = 12
 # What no column is called: an address, a number with a fraction, a date, a phone number.
 NO_NAME = re.compile(
     r"[^@\s]+@[^@\s]+\.\w+|[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d\d?[/.]\d\d?[/.]\d{2,4}.*|\+?\d[\d ().-]{7,}\d"
@@ -86,6 +87,15 @@ def take_sample(entry: str, base: Path, rows: int = ROWS) -> Sample:
         source = source.model_copy(update={"csv": CsvOptions(header=False)})
         export = open_export(source, base)
     kept, whole = _kept(export, rows)
+    if _is_torn(kept):
+        # What stands above the header was taken for it, so that no row has its width.
+        for lines in range(1, MOST_LINES):
+            below = source.model_copy(update={"csv": source.csv.model_copy(update={"skip_lines": lines})})
+            other = open_export(below, base)
+            read, all_of_it = _kept(other, rows)
+            if read and not _is_torn(read):
+                source, export, kept, whole = below, other, read, all_of_it
+                break
     if not kept and export.unread:
         raise ExportError(f"{export.files[0].file.name}: has no rows", hint="export it again")
     return Sample(export.files, export.schema, (), export.notes, export.unread, export.alone, kept, whole, source)
@@ -107,6 +117,14 @@ def _is_data(opened: OpenedFile) -> bool:
     """Whether what was taken for the header is a row: its names would be somebody's data."""
     dialect = opened.dialect
     return dialect is not None and dialect.header and any(NO_NAME.fullmatch(name.strip()) for name in dialect.columns)
+
+
+def _is_torn(kept: list[Chunk]) -> bool:
+    """Whether most rows can't be read."""
+    bad = sum(len(chunk.unreadable) for chunk in kept)
+    return bad > sum(chunk.frame.height for chunk in kept) and all(
+        one.problem == "ragged" for one in kept[0].unreadable
+    )
 
 
 def _kept(export: Export, rows: int) -> tuple[list[Chunk], bool]:

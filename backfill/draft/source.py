@@ -35,6 +35,9 @@ def _csv(sheet: Sheet) -> None:
         if dialect.encoding not in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
             parts["encoding"] = scalar(dialect.encoding)
             notes.append("the encoding is a guess, by the letters that are not ASCII")
+        if sheet.found.sample.source.csv.skip_lines:
+            parts["skip_lines"] = str(dialect.skip_lines)
+            notes.append("below these lines the rows are as wide as the header")
         if not dialect.header:
             parts["header"] = "false"
             notes.append("the first line looks like data: name the columns with columns: [...]")

@@ -151,3 +151,13 @@ def test_a_file_of_unknown_suffix(shelf):
     drafted = shelf.draft("export.dat", "id,email,date\n1,a@example.com,2024-01-01\n2,b@example.com,2024-01-02\n")
     assert "format: csv" in drafted.text
     assert shelf.check(drafted)[1].events()["ready"] == 2
+
+
+def test_lines_above_the_header(shelf):
+    head = "Report;2024\nmade;on Monday\n"
+    drafted = shelf.draft(
+        "orders.csv",
+        head + "id;email;created;total\n" + "".join(f"{n};a{n}@example.com;2024-01-01;{n}\n" for n in range(9)),
+    )
+    assert line_of(drafted.text, "csv:") == "csv: {skip_lines: 2}"
+    assert shelf.check(drafted)[1].events()["ready"] == 9
