@@ -59,6 +59,8 @@ SHOWN = 24
 FEW = 20
 PHONE = r"^\+?[\d\s().\-/]{7,20}(?:\s?(?:x|ext\.?)\s?\d+)?$"
 LONG_TEXT = 60
+# Of these a value says something, though it may be there once.
+LISTED = ("country", "currency", "time_zone", "state", "state_code")
 CLOCKS = (
     (r"^\d{1,2}:\d\d:\d\d$", "%H:%M:%S"),
     (r"^\d{1,2}:\d\d$", "%H:%M"),
@@ -97,6 +99,7 @@ class Column:
     long: bool = False
     emails: int = 0
     words: int = 0
+    commas: int = 0
     clock: str | None = None
     nulls: tuple[tuple[str, int], ...] = field(default=())
 
@@ -264,9 +267,10 @@ def _of_text(
     distinct = texts.n_unique()
     words = int(texts.str.contains(r"^[^\d@]*\s[^\d@]*$").sum())
     long = bool((texts.str.len_chars().mean() or 0) > LONG_TEXT)  # type: ignore[operator]
-    values = _values(texts, distinct)
+    values = _values(texts, distinct, again=name.role not in LISTED)
+    commas = int(texts.str.contains(r"^[^,]+, ?[^,]+$").sum())
     shown = () if private or long or not values else _shown(pl.Series([value for value, _ in values], dtype=pl.String))
-    return Column(kind="text", values=values, examples=shown, long=long, words=words, **common)  # type: ignore[arg-type]
+    return Column(kind="text", values=values, examples=shown, long=long, words=words, commas=commas, **common)  # type: ignore[arg-type]
 
 
 def _null_words(texts: pl.Series) -> tuple[tuple[str, int], ...]:
@@ -333,9 +337,9 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _values(texts: pl.Series, distinct: int) -> tuple[tuple[str, int], ...]:
-    """The few values of a column that has few, each of them seen again and again."""
-    if not 0 < distinct <= FEW or distinct * 2 > len(texts):
+def _values(texts: pl.Series, distinct: int, *, again: bool = True) -> tuple[tuple[str, int], ...]:
+    """The few values of a column that has few; `again`: only if they are seen again and again."""
+    if not 0 < distinct <= FEW or (again and distinct * 2 > len(texts)):
         return ()
     counts = texts.value_counts(sort=True).rows()
     return tuple((str(value), int(count)) for value, count in sorted(counts, key=lambda one: (-one[1], str(one[0]))))

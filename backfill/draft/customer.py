@@ -75,10 +75,14 @@ def _person(sheet: Sheet) -> None:
     if full is not None:
         first = f"SPLIT_PART({full.sql}, ' ', 1)"
         last = f"NULLIF(SUBSTR({full.sql}, LENGTH({first}) + 2), '')"
+        cut = "its first blank"
+        if full.commas > full.filled / 2:
+            first, last = f"TRIM(SPLIT_PART({full.sql}, ',', 2))", f"SPLIT_PART({full.sql}, ',', 1)"
+            cut = "its comma, the last name first"
         sheet.lines.add(
             3,
             f"firstName: {flow(sql=sql_text(first))}",
-            f"one name, {percent(full.filled, full.rows)} filled, cut at its first blank",
+            f"one name, {percent(full.filled, full.rows)} filled, cut at {cut}",
         )
         sheet.lines.add(3, f"lastName: {flow(sql=sql_text(last))}")
 

@@ -303,7 +303,7 @@ def _region(roles: dict[str, Column], frame: pl.DataFrame, country: Guess | None
         return None
     likely = [country.value] if country else []
     code, share = region_of(bare.unique(maintain_order=True).head(PHONES_TRIED).to_list(), likely)
-    if country is not None and code == country.value and share >= ENOUGH:
+    if country is not None and code == country.value and share >= MOST:
         return Guess(
             code, f"{country.reason} is {code}; {percent_of(share)} of the numbers without + are valid there", sure=True
         )

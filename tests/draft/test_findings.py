@@ -233,3 +233,9 @@ def test_which_number_is_the_worth(shelf, better, worse):
 def test_numbers_that_count_and_numbers_that_name(shelf, name, text):
     line = column(shelf, name, "5", "6", "6")
     assert ("type: integer" in line) != text
+
+
+def test_last_names_first(shelf):
+    text = column(shelf, "customer name", "Lovelace, Ada", "Hopper, Grace", "Liskov, Barbara")
+    assert "TRIM(SPLIT_PART(" in line_of(text, "firstName")
+    assert shelf.check(shelf.draft("orders.csv"))[1].events()["ready"] == 3
