@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -157,6 +158,21 @@ class Backfill:
             "files": tuple(str(file) for file in files),
             "sandbox": sandbox,
         }
+
+    @classmethod
+    def init(cls, export: str | Path, mapping: str | Path, *, preset: str | None = None) -> Backfill:
+        """Look at an export and draft its mapping, into a new file; what only you can decide says TODO there.
+
+        `preset`: a preset's name, or `none`; else an export that is known is recognised. Raises ExportError, UsageError
+        (the file is there already; no such preset) and StorageError.
+        """
+        from backfill import draft
+
+        path = Path(mapping)
+        draft.refuse_existing(path)
+        looked = draft.look(str(export), Path.cwd(), path.absolute(), datetime.now(UTC), preset=preset)
+        draft.save(path, looked.draft({}).text)
+        return cls(path)
 
     def __repr__(self) -> str:
         return f"Backfill({str(self.mapping)!r})"

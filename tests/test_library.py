@@ -93,6 +93,14 @@ def test_a_rehearsal_wherever_it_runs(mapping: Path, where: Callable[[Callable[[
     assert where(orders.run).summary["events"]["already_delivered"] == 1
 
 
+def test_a_mapping_is_drafted(mapping: Path) -> None:
+    drafted = Backfill.init(mapping.parent / "orders.csv", mapping.parent / "draft.yaml")
+    assert "TODO" in drafted.mapping.read_text()
+    assert drafted.check().rows["read"] == 3
+    with pytest.raises(UsageError, match="is there already"):
+        Backfill.init(mapping.parent / "orders.csv", drafted.mapping)
+
+
 def test_mended_rows_are_imported_from_another_file(mapping: Path, tmp_path: Path) -> None:
     rejected = Backfill(mapping, sandbox=True).run().rejected()
     mended = tmp_path / "mended.csv"
@@ -115,7 +123,13 @@ def test_it_says_what_the_command_says(mapping: Path) -> None:
 def test_its_settings_are_the_commands_options() -> None:
     def names(command: click.Command) -> set[str]:
         # How a program tells others how it ended is its own affair.
-        return {option.name or "" for option in command.params} - {"mapping", "as_json", "quiet", "metrics_file", "ping"}
+        return {option.name or "" for option in command.params} - {
+            "mapping",
+            "as_json",
+            "quiet",
+            "metrics_file",
+            "ping",
+        }
 
     def arguments(method: Callable[..., Any]) -> set[str]:
         return set(inspect.signature(method).parameters) - {"self", "progress"}

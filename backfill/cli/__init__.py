@@ -20,6 +20,7 @@ from backfill.cli.check import check
 from backfill.cli.completion import completion
 from backfill.cli.grouped import Backfill
 from backfill.cli.help import help_
+from backfill.cli.init import init
 from backfill.cli.look import report, schema, status
 from backfill.cli.preview import preview
 from backfill.cli.run import run
@@ -47,7 +48,19 @@ def backfill(context: click.Context, *, debug: bool) -> None:
     context.ensure_object(dict)["debug"] = debug
 
 
-for command in (check, preview, run, status, report, schedule, schema, sandbox, completion, help_):
+for command in (
+    init,
+    check,
+    preview,
+    run,
+    status,
+    report,
+    schedule,
+    schema,
+    sandbox,
+    completion,
+    help_,
+):
     backfill.add_command(command)
 
 

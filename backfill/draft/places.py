@@ -1,0 +1,55 @@
+"""Countries by name, and what a country or a currency makes likely: zone, currency, phone region."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+__all__ = ["BY_NAME", "CURRENCY", "ZONE", "region_of"]
+
+BY_NAME = {
+    "united states": "US", "united states of america": "US", "usa": "US", "canada": "CA", "united kingdom": "GB",
+    "great britain": "GB", "uk": "GB", "england": "GB", "scotland": "GB", "ireland": "IE", "germany": "DE",
+    "deutschland": "DE", "austria": "AT", "österreich": "AT", "switzerland": "CH", "schweiz": "CH", "france": "FR",
+    "italy": "IT", "italia": "IT", "spain": "ES", "españa": "ES", "portugal": "PT", "netherlands": "NL",
+    "the netherlands": "NL", "nederland": "NL", "belgium": "BE", "denmark": "DK", "sweden": "SE", "norway": "NO",
+    "finland": "FI", "poland": "PL", "czech republic": "CZ", "czechia": "CZ", "hungary": "HU", "greece": "GR",
+    "australia": "AU", "new zealand": "NZ", "japan": "JP", "china": "CN", "india": "IN", "brazil": "BR", "brasil": "BR",
+    "mexico": "MX", "méxico": "MX", "argentina": "AR", "chile": "CL", "colombia": "CO", "south africa": "ZA",
+    "singapore": "SG", "hong kong": "HK", "taiwan": "TW", "south korea": "KR", "israel": "IL", "turkey": "TR",
+    "united arab emirates": "AE", "saudi arabia": "SA", "luxembourg": "LU", "romania": "RO", "ukraine": "UA",
+}  # fmt: skip
+# Countries with one zone, or one where nearly all live.
+ZONE = {
+    "GB": "Europe/London", "IE": "Europe/Dublin", "DE": "Europe/Berlin", "AT": "Europe/Vienna", "CH": "Europe/Zurich",
+    "FR": "Europe/Paris", "IT": "Europe/Rome", "ES": "Europe/Madrid", "NL": "Europe/Amsterdam", "BE": "Europe/Brussels",
+    "DK": "Europe/Copenhagen", "SE": "Europe/Stockholm", "NO": "Europe/Oslo", "FI": "Europe/Helsinki",
+    "PL": "Europe/Warsaw", "CZ": "Europe/Prague", "HU": "Europe/Budapest", "PT": "Europe/Lisbon", "GR": "Europe/Athens",
+    "JP": "Asia/Tokyo", "IN": "Asia/Kolkata", "SG": "Asia/Singapore", "KR": "Asia/Seoul", "NZ": "Pacific/Auckland",
+    "ZA": "Africa/Johannesburg", "IL": "Asia/Jerusalem", "TR": "Europe/Istanbul",
+}  # fmt: skip
+CURRENCY = {
+    "US": "USD", "CA": "CAD", "GB": "GBP", "AU": "AUD", "NZ": "NZD", "JP": "JPY", "CH": "CHF", "SE": "SEK", "DK": "DKK",
+    "NO": "NOK", "PL": "PLN", "CZ": "CZK", "HU": "HUF", "IN": "INR", "BR": "BRL", "MX": "MXN", "ZA": "ZAR", "SG": "SGD",
+    **dict.fromkeys(["DE", "AT", "FR", "IT", "ES", "NL", "BE", "IE", "PT", "FI", "GR", "LU"], "EUR"),
+}  # fmt: skip
+# Tried on numbers without a country code, where nothing else tells.
+REGIONS = ("US", "GB", "DE", "FR", "AU", "NL", "IT", "ES", "IN", "BR", "MX", "CH", "AT", "SE")
+ENOUGH = 0.6
+
+
+def region_of(numbers: Sequence[str], likely: Sequence[str]) -> tuple[str, float]:
+    """The country of which most numbers that have no country code are valid ones, and their share; `likely` first."""
+    from phonenumbers import NumberParseException, is_valid_number, parse
+
+    counts: Counter[str] = Counter()
+    regions = list(dict.fromkeys([*likely, *REGIONS]))
+    for text in numbers:
+        for region in regions:
+            try:
+                counts[region] += is_valid_number(parse(text, region))
+            except NumberParseException:
+                continue
+    best = max(regions, key=lambda region: (counts[region], -regions.index(region)))
+    share = counts[best] / len(numbers) if numbers else 0.0
+    return (best, share) if share >= ENOUGH else (regions[0], share)
