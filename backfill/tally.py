@@ -14,6 +14,7 @@ from backfill.index import Index, LateProblem, State
 from backfill.read import Export
 from backfill.records import Rejection, UnreadFile
 from backfill.shape import NAME, TIME, Notice, advice
+from backfill.timeline import Timeline
 
 __all__ = [
     "NameStats",
@@ -66,8 +67,9 @@ class Tally:
 class Survey:
     """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
     changed ones, by their number in it: uniqueId, file, row, eventName. `rejected_in` are the files (by position) in
-    which anything is rejected. `moved` says that delivered events would get other ids. `passed` counts, by name and
-    state, the events of files that were passed over because they have not changed since these were delivered.
+    which anything is rejected. `timeline` counts over time all events that could be made. `moved` says that delivered
+    events would get other ids. `passed` counts, by name and state, the events of files that were passed over because
+    they have not changed since these were delivered.
     """
 
     rows: Tally = field(default_factory=Tally)
@@ -76,6 +78,7 @@ class Survey:
     problems: dict[str, ProblemGroup] = field(default_factory=dict)
     notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
     names: dict[str, NameStats] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
     changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
     late: list[LateProblem] = field(default_factory=list)
     unread: list[UnreadFile] = field(default_factory=list)
