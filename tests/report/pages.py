@@ -43,10 +43,14 @@ def times_of(
     """Events of (name, time), as a survey counts them."""
     names = list(dict.fromkeys(name for name, _ in events))
     timeline = Timeline(zone)
-    numbers = np.array([names.index(name) for name, _ in events], np.uint16)
+    of_name = {name: number for number, name in enumerate(names)}
+    numbers = np.array([of_name[name] for name, _ in events], np.uint16)
     times = pl.Series([at for _, at in events], dtype=pl.Datetime("us", "UTC"))
     timeline.add(numbers, times, None if known is None else np.array(known, np.bool_))
     return binned(timeline, names)
+
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def years() -> Binned | None:
@@ -70,27 +74,31 @@ def many_names(count: int = 20) -> Binned | None:
     )
 
 
-def course(seconds: int = 600, *, pauses: bool = True) -> Course:
-    """Fifty looks a second... of a run that slows down, is asked to wait, and meets some trouble."""
-    made, done, statuses, none = Course(), 0, {202: 0, 429: 0, 503: 0}, 0
+def looked(tick: int, waits: str = "") -> Sending:
+    """Delivery at a look, five of which are a second: it goes, it is slow after five minutes, it waits twice."""
+    waited = sum(min(max(tick - 5 * start, 0), 5 * seconds) for start, seconds in ((120, 30), (400, 12)))
+    slow = max(0, tick - 1_500 - (waited - min(waited, 150)))
+    fast = tick - waited - slow
+    statuses = {202: fast * 19 + slow * 12, 429: min(waited, 150) // 20, 503: (tick - waited) // 40}
+    latency = Latency(0.08 + 0.03 * (tick > 1_500), 0.2 + 0.15 * (tick > 1_500) + 0.1 * ((tick // 100) % 3), 1.0)
+    snapshot = Snapshot(
+        requests=sum(statuses.values()), statuses=statuses, no_answer=max(0, waited - 150) // 10, latency=latency,
+        pause=1.0 if waits else 0.0, reason=waits,
+    )  # fmt: skip
+    done = fast * 1_900 + slow * 1_200
+    return Sending(10_000_000, done, 0, 10_000_000 - done, tick / 5, snapshot)
+
+
+def course(seconds: int = 600) -> Course:
+    """A run that is asked to wait, and meets an outage, if it lasts that long."""
+    made = Course()
     for tick in range(seconds * 5 + 1):
         now, waits = tick / 5, ""
-        if pauses and 120 <= now < 150:
+        if 120 <= now < 150:
             waits = f"waiting {150 - now:.0f} s: the API asked for it (429)"
-            statuses[429] += tick % 20 == 0
-        elif pauses and 400 <= now < 412:
+        elif 400 <= now < 412:
             waits = f"waiting {412 - now:.0f} s, then one try: the API is out of reach (connection refused: <b>)"
-            none += tick % 10 == 0
-        elif tick:
-            done += 1_900 if now < 300 else 1_200
-            statuses[202] += 19 if now < 300 else 12
-            statuses[503] += tick % 40 == 0
-        latency = Latency(0.08 + 0.03 * (now > 300), 0.2 + 0.15 * (now > 300) + 0.1 * ((tick // 100) % 3), 1.0)
-        snapshot = Snapshot(
-            requests=sum(statuses.values()), statuses=dict(statuses), no_answer=none, latency=latency,
-            pause=1.0 if waits else 0.0, reason=waits,
-        )  # fmt: skip
-        made.add(Sending(10_000_000, done, 0, 10_000_000 - done, now, snapshot))
+        made.add(looked(tick, waits))
     return made
 
 
