@@ -33,13 +33,16 @@ Flags = npt.NDArray[np.bool_]
 class Timeline:
     """Add chunk after chunk; `binned` tells what was counted. Days and hours are those of `zone`.
 
-    `hours` counts events by the hour of their day, `midnight` those at 00:00:00. `_counts` is by name (as the index
+    `hours` counts events by the hour of their day, `midnight` those at 00:00:00; `oldest` and `newest` are days since
+    1970. `_counts` is by name (as the index
     numbers them), by whether an earlier run knew the event, and by day (or month, when `_months`) from `_first` on.
     """
 
     zone: str = "UTC"
     hours: Counts = field(default_factory=lambda: np.zeros(24, np.int64))
     midnight: int = 0
+    oldest: int | None = None
+    newest: int | None = None
     _counts: Counts = field(default_factory=lambda: np.zeros((0, 2, 0), np.int64))
     _first: int = 0
     _months: bool = False
@@ -53,6 +56,9 @@ class Timeline:
         clock = local - days * DAY
         self.hours += np.bincount(clock // HOUR, minlength=24)
         self.midnight += int(np.count_nonzero(clock == 0))
+        oldest, newest = int(days.min()), int(days.max())
+        self.oldest = oldest if self.oldest is None else min(self.oldest, oldest)
+        self.newest = newest if self.newest is None else max(self.newest, newest)
         np.clip(days, EARLIEST, LATEST, out=days)
         self._count(np.minimum(names, MOST_NAMES), days, known)
 
@@ -140,7 +146,7 @@ def binned(timeline: Timeline, names: Sequence[str], most: int = 12) -> Binned |
     `names`: as the index numbers them.
     """
     starts, counts = timeline.days()
-    if not len(starts):
+    if timeline.oldest is None or timeline.newest is None:
         return None
     unit = _unit(int(starts[-1] - starts[0]) + 1)
     of_bin = _bins(starts, unit)
@@ -165,8 +171,8 @@ def binned(timeline: Timeline, names: Sequence[str], most: int = 12) -> Binned |
         hours=timeline.hours.tolist(),
         midnight=timeline.midnight,
         before_2000=int(counts[:, :, starts < YEAR_2000].sum()),
-        first=str(np.datetime64(int(starts[0]), "D")),
-        last=str(np.datetime64(int(starts[-1]), "D")),
+        first=str(np.datetime64(timeline.oldest, "D")),
+        last=str(np.datetime64(timeline.newest, "D")),
     )
 
 

@@ -203,7 +203,7 @@
           ...options(width),
           x: { ...x, ticks: Math.max(2, Math.floor(width / 100)) },
           marks: [
-            Plot.rect(waited, { x1: "start", x2: "end", fill: "currentColor", fillOpacity: 0.16, ariaLabel: "pauses", title: (one) => `waited: ${one.why}` }),
+            Plot.rect(waited, { x1: "start", x2: "end", fill: "currentColor", fillOpacity: 0.16, className: "pauses", title: (one) => `waited: ${one.why}` }),
             Plot.text(waited, { x: (one) => (one.start + one.end) / 2, frameAnchor: "top", dy: -14, text: "mark", fill: "currentColor", fontWeight: 600 }),
             ...options(width).marks,
             Plot.ruleY([0], { stroke: "currentColor" }),

@@ -71,7 +71,7 @@ def test_a_wrong_century_costs_no_memory_and_is_told():
     found = binned(timeline, ["a"])
     assert found is not None
     assert (found.unit, found.before_2000, found.total) == ("year", 3, 7)
-    assert (found.first, found.last) == ("1900-01-01", "2099-12-01")
+    assert (found.first, found.last) == ("0024-01-01", "9998-01-01")
     assert found.series[0].known.count(1) == 1
     assert found.series[0].new[found.starts.index("2024-01-01")] == 2
 
