@@ -178,7 +178,7 @@ def binned(timeline: Timeline, names: Sequence[str], most: int = 12) -> Binned |
 
 def _moments(times: pl.Series) -> Counts:
     """Microseconds since 1970."""
-    return times.dt.cast_time_unit("us").to_physical().to_numpy()
+    return times.dt.cast_time_unit("us").to_physical().to_numpy().astype(np.int64, copy=False)
 
 
 def _local(moments: Counts, zone: str) -> Counts:
@@ -186,9 +186,10 @@ def _local(moments: Counts, zone: str) -> Counts:
     starts, offsets = _offsets(zone)
     # A chunk is of some years at the most, which have few changes to be looked through.
     first, last = np.searchsorted(starts, [moments.min(), moments.max()], side="right")
-    if first == last:
-        return moments + offsets[first]
-    return moments + offsets[first + np.searchsorted(starts[first:last], moments, side="right")]
+    local: Counts = moments + (
+        offsets[first] if first == last else offsets[first + np.searchsorted(starts[first:last], moments, side="right")]
+    )
+    return local
 
 
 @cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from backfill.printable import plural, printable
@@ -17,6 +18,7 @@ LABEL = 60
 # With fewer stretches there is no course to be seen: words say it all.
 FEWEST_SAMPLES = 3
 MOST_PAUSES_TOLD = 20
+MOST_STATUSES = 8
 
 
 def times_figure(
@@ -98,7 +100,7 @@ def course_figure(course: Course) -> dict[str, Any] | None:
     events = sum(one.events for one in samples)
     if not samples or course.seconds <= 0 or not events + sum(one.answers.total() for one in samples):
         return None
-    statuses = sorted({status for one in samples for status in one.answers})
+    statuses, samples = _statuses(samples)
     return {
         "words": _course_words(course, samples, events),
         "pauses": [_pause_words(number, one) for number, one in enumerate(course.pauses[:MOST_PAUSES_TOLD])],
@@ -116,7 +118,7 @@ def course_figure(course: Course) -> dict[str, Any] | None:
         ],
         "chart": {
             "seconds": round(course.seconds, 2),
-            "statuses": statuses,
+            "statuses": [_answer(status) for status in statuses],
             "samples": [
                 [
                     round(one.start, 2), round(one.end, 2), one.events, round(one.median * 1000, 1),
@@ -129,6 +131,20 @@ def course_figure(course: Course) -> dict[str, Any] | None:
         if len(samples) >= FEWEST_SAMPLES
         else None,
     }  # fmt: skip
+
+
+def _statuses(samples: Sequence[Sample]) -> tuple[list[str], list[Sample]]:
+    """The statuses of the answers, and the samples with what is beyond the most frequent ones as "other"."""
+    counted = sum((one.answers for one in samples), Counter[str]())
+    kept = [status for status, _ in counted.most_common(MOST_STATUSES)]
+    if len(counted) == len(kept):
+        return sorted(kept), list(samples)
+    told = []
+    for one in samples:
+        answers = Counter({status: one.answers[status] for status in kept})
+        answers["other"] = one.answers.total() - answers.total()
+        told.append(replace(one, answers=answers))
+    return [*sorted(kept), "other"], told
 
 
 def _course_words(course: Course, samples: Sequence[Sample], events: int) -> str:
@@ -156,10 +172,9 @@ def _answer(status: str) -> str:
     meanings = {
         "202": "accepted", "200": "accepted", "207": "told one by one", "400": "refused", "401": "secret refused",
         "403": "not allowed", "404": "no such store", "413": "too large", "422": "refused", "429": "too many requests",
-        "none": "no answer",
     }  # fmt: skip
-    if status == "none":
-        return meanings[status]
+    if not status.isdigit():
+        return {"none": "no answer", "other": "other answers"}[status]
     return f"{status} {meanings.get(status, 'server trouble' if status.startswith('5') else 'unexpected')}"
 
 

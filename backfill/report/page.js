@@ -16,7 +16,7 @@
     const again = () => {
       const style = getComputedStyle(figure);
       width = Math.floor(figure.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight));
-      if (width > 0) plot.replaceChildren(draw(width));
+      if (width > 0) plot.replaceChildren(...[draw(width)].flat());
     };
     new ResizeObserver(() => {
       const style = getComputedStyle(figure);
@@ -196,38 +196,42 @@
       start: one.start / divisor, end: Math.max(one.end, one.start + seconds / 300) / divisor,
       mark: i < 20 ? String.fromCharCode(65 + i) : "", why: one.why,
     }));
-    const chart = (kind, options) =>
-      keepDrawn(kind, (width) =>
-        Plot.plot({
-          width, height: 180, marginLeft: 48, marginRight: 40, marginTop: 24,
-          ...options(width),
-          x: { ...x, ticks: Math.max(2, Math.floor(width / 100)) },
-          marks: [
-            Plot.rect(waited, { x1: "start", x2: "end", fill: "currentColor", fillOpacity: 0.16, className: "pauses", title: (one) => `waited: ${one.why}` }),
-            Plot.text(waited, { x: (one) => (one.start + one.end) / 2, frameAnchor: "top", dy: -14, text: "mark", fill: "currentColor", fontWeight: 600 }),
-            ...options(width).marks,
-            Plot.ruleY([0], { stroke: "currentColor" }),
-          ],
-        }),
-      );
+    const clock = (value) => {
+      const seconds = value * divisor;
+      const two = (number) => String(Math.floor(number)).padStart(2, "0");
+      if (seconds < 60) return `${d3.format(".1f")(seconds)} s`;
+      return seconds < 3600 ? `${Math.floor(seconds / 60)}:${two(seconds % 60)}` : `${Math.floor(seconds / 3600)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
+    };
+    const draw = (width, options) =>
+      Plot.plot({
+        width, height: 180, marginLeft: 48, marginRight: 40, marginTop: 24,
+        ...options,
+        x: { ...x, ticks: Math.max(2, Math.floor(width / 100)) },
+        marks: [
+          Plot.rect(waited, { x1: "start", x2: "end", fill: "currentColor", fillOpacity: 0.16, className: "pauses", title: (one) => `waited: ${one.why}` }),
+          Plot.text(waited, { x: (one) => (one.start + one.end) / 2, frameAnchor: "top", dy: -14, text: "mark", fill: "currentColor", fontWeight: 600 }),
+          ...options.marks,
+          Plot.ruleY([0], { stroke: "currentColor" }),
+        ],
+      });
 
     // Where there is no room for gaps, no seams either.
     const apart = rows.length < 100 ? { insetRight: 0.5 } : { shapeRendering: "crispEdges" };
     const fastest = d3.max(rows, (row) => row.rate) || 1;
-    chart("speed", () => ({
+    keepDrawn("speed", (width) => draw(width, {
       y: { label: null, grid: true, domain: [0, fastest], nice: true, ...whole(fastest) },
       marks: [
         Plot.rectY(rows, {
           x1: "start", x2: "end", y: "rate", fill: colours[0], ...apart,
-          channels: { at: { value: "start", label: `from, ${unit}` }, rate: { value: "rate", label: "events/s" } },
-          tip: { format: { x: false, x1: false, x2: false, y: false, at: "~", rate: count } },
+          channels: { at: { value: "start", label: "from" }, rate: { value: "rate", label: "events/s" } },
+          tip: { format: { x: false, x1: false, x2: false, y: false, at: clock, rate: count } },
         }),
       ],
     }));
 
     const slowest = d3.max(rows, (row) => row.p95) || 1;
     const last = rows[rows.length - 1];
-    chart("latency", () => ({
+    keepDrawn("latency", (width) => draw(width, {
       y: { label: null, grid: true, domain: [0, slowest], nice: true, ...whole(slowest), tickFormat: (ms) => `${d3.format(",")(ms)} ms`, ticks: 4 },
       marginLeft: 64,
       marks: [
@@ -237,44 +241,35 @@
         Plot.text([last], { x: "middle", y: "median", text: ["half"], textAnchor: "start", dx: 5, dy: Math.abs(last.p95 - last.median) < slowest / 10 ? 12 : 0, fill: "currentColor" }),
         Plot.tip(rows, Plot.pointerX({
           x: "middle", y: "p95",
-          channels: { at: { value: "start", label: `from, ${unit}` }, half: { value: "median", label: "half under, ms" }, p95: { value: "p95", label: "95 % under, ms" } },
-          format: { x: false, y: false, at: "~", half: count, p95: count },
+          channels: { at: { value: "start", label: "from" }, half: { value: "median", label: "half under, ms" }, p95: { value: "p95", label: "95 % under, ms" } },
+          format: { x: false, y: false, at: clock, half: count, p95: count },
         })),
       ],
     }));
 
-    // Accepted is green; the rest by how bad it is.
-    const colour = (status) =>
-      status === "none" ? OTHER : status === "429" ? colours[1] : status[0] === "2" ? colours[2] : status[0] === "4" ? colours[3] : colours[4];
-    const labels = statuses.map((status) => (status === "none" ? "no answer" : status));
-    const taken = new Map();
-    const fill = statuses.map((status) => {
-      const mine = colour(status);
-      const before = taken.get(mine) || 0;
-      taken.set(mine, before + 1);
-      return before ? hatched(colours.indexOf(mine) < 0 ? 5 : colours.indexOf(mine)) : mine;
-    });
-    const bars = rows.flatMap((row) => row.answers.flatMap((n, k) => (n ? [{ start: row.start, end: row.end, status: labels[k], n }] : [])));
-    let only = -1;
-    const again = chart("answers", () => {
-      const shown = only < 0 ? bars : bars.filter((bar) => bar.status === labels[only]);
-      const most = d3.max(d3.rollups(shown, (some) => d3.sum(some, (bar) => bar.n), (bar) => bar.start), (sum) => sum[1]) || 1;
-      return {
-        y: { label: null, grid: true, domain: [0, most], nice: true, ...whole(most) },
-        color: { domain: labels, range: fill },
-        marks: [
-          Plot.rectY(shown, {
-            x1: "start", x2: "end", y: "n", fill: "status", order: labels, ...apart,
-            channels: { at: { value: "start", label: `from, ${unit}` }, answer: { value: "status", label: "answer" }, rate: { value: "n", label: "a second" } },
-            tip: { format: { x: false, x1: false, x2: false, y: false, fill: false, at: "~", answer: true, rate: count } },
-          }),
-        ],
-      };
-    });
-    const keys = document.querySelector("figure[data-chart=answers] .keys");
-    keys.setAttribute("role", "group");
-    keys.setAttribute("aria-label", "Statuses: press one to see it alone");
-    choices(keys, labels, fill, (i) => { only = i; again(); });
+    // A chart for each status, with a scale of its own: one 503 among a thousand 202 is seen.
+    keepDrawn("answers", (width) =>
+      statuses.flatMap((status, k) => {
+        const bars = rows.filter((row) => row.answers[k]).map((row) => ({ start: row.start, end: row.end, n: row.answers[k] }));
+        const most = d3.max(bars, (bar) => bar.n) || 1;
+        const label = document.createElement("p");
+        label.className = "quiet";
+        label.textContent = status;
+        const fill = /^2/.test(status) ? colours[2] : colours[3];
+        const drawn = draw(width, {
+          height: 104,
+          y: { label: null, grid: true, domain: [0, most], nice: true, ticks: 2, tickFormat: d3.format(most < 1 ? "~g" : most >= 10000 ? "~s" : ",") },
+          marks: [
+            Plot.rectY(bars, {
+              x1: "start", x2: "end", y: "n", fill, ...apart,
+              channels: { at: { value: "start", label: "from" }, rate: { value: "n", label: "a second" } },
+              tip: { format: { x: false, x1: false, x2: false, y: false, at: clock, rate: d3.format(",.3~r") } },
+            }),
+          ],
+        });
+        return [label, drawn];
+      }),
+    );
   }
 
   // ---------------------------------------------------------------------------------------------- rejected, searched

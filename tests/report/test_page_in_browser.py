@@ -64,7 +64,7 @@ def wide(page: Page) -> int:
 def test_it_fits_and_draws(opened, html, scheme, width):
     page = opened(html, scheme, width)
     assert wide(page) <= 0
-    assert page.locator(".plot > svg").count() == 5
+    assert page.locator(".plot > svg").count() == 4 + 4, "one for each of four statuses"
     for box in page.locator(".plot > svg").all():
         size = box.bounding_box()
         assert size is not None
@@ -89,8 +89,8 @@ def test_the_bars_are_the_numbers(opened, html):
     assert bars(page, "speed") == len(samples)
     assert bars(page, "answers") == sum(len([n for n in one.answers.values() if n]) for one in samples)
     assert page.locator("figure[data-chart=latency] .plot > svg g[aria-label=line] path").count() == 2
-    for kind in ("speed", "latency", "answers"):
-        assert page.locator(f"figure[data-chart={kind}] g.pauses rect").count() == 2
+    for kind, charts in (("speed", 1), ("latency", 1), ("answers", 4)):
+        assert page.locator(f"figure[data-chart={kind}] g.pauses rect").count() == 2 * charts
 
 
 def test_a_name_and_a_state_can_be_seen_alone(opened, html):
@@ -199,6 +199,20 @@ def test_on_paper(opened, html):
     assert wide(page) <= 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.get_by_label("Search problems").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_the_pointer_is_told_can_be_read(opened, html, scheme):
+    page = opened(html, scheme)
+    for kind in ("times", "hours", "speed", "latency", "answers"):
+        plot = page.locator(f"figure[data-chart={kind}] .plot > svg").first
+        plot.hover(position={"x": 400, "y": 60})
+        tip = plot.locator("g[aria-label=tip] path").first
+        tip.wait_for(state="attached")
+        ground = tip.evaluate("one => getComputedStyle(one).fill")
+        ink = plot.locator("g[aria-label=tip] text").first.evaluate("one => getComputedStyle(one).fill")
+        lightness = [sum(map(int, re.findall(r"\d+", colour))) for colour in (ink, ground)]
+        assert abs(lightness[0] - lightness[1]) > 400, (kind, ink, ground)
 
 
 def test_who_wants_no_motion_gets_none(opened, html):
