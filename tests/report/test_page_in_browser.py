@@ -16,7 +16,7 @@ from tests.report import pages
 __all__ = ["browser"]
 
 Open = Callable[..., Page]
-SIZES = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
+SIZES = [("light", 1280), ("dark", 1280), ("light", 360)]
 
 
 @pytest.fixture
@@ -193,18 +193,20 @@ def test_without_scripts_all_is_there(opened, html):
     )
 
 
-def test_on_paper(opened, html):
-    page = opened(html, "dark")
+def test_on_paper_and_without_motion(opened, html):
+    page = opened(html, "dark", reduced_motion="reduce")
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+    assert page.evaluate("getComputedStyle(document.querySelector('.keys button')).transitionDuration") == "0s"
     page.emulate_media(media="print")
     assert wide(page) <= 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.get_by_label("Search problems").is_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_the_pointer_is_told_can_be_read(opened, html, scheme):
-    page = opened(html, scheme)
-    for kind in ("times", "hours", "speed", "latency", "answers"):
+def test_what_the_pointer_is_told_can_be_read(opened, html):
+    """Also in the dark, where Plot by itself would show it white on white."""
+    page = opened(html, "dark")
+    for kind in ("times", "latency"):
         plot = page.locator(f"figure[data-chart={kind}] .plot > svg").first
         plot.hover(position={"x": 400, "y": 60})
         tip = plot.locator("g[aria-label=tip] path").first
@@ -213,12 +215,6 @@ def test_what_the_pointer_is_told_can_be_read(opened, html, scheme):
         ink = plot.locator("g[aria-label=tip] text").first.evaluate("one => getComputedStyle(one).fill")
         lightness = [sum(map(int, re.findall(r"\d+", colour))) for colour in (ink, ground)]
         assert abs(lightness[0] - lightness[1]) > 400, (kind, ink, ground)
-
-
-def test_who_wants_no_motion_gets_none(opened, html):
-    page = opened(html, reduced_motion="reduce")
-    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
-    assert page.evaluate("getComputedStyle(document.querySelector('.keys button')).transitionDuration") == "0s"
 
 
 @pytest.mark.parametrize("policy", [True, False], ids=["with its policy", "without its policy"])
@@ -237,7 +233,7 @@ def test_hostile_names_stay_names(opened, policy):
         html = re.sub(r"<meta http-equiv=.Content-Security-Policy[^>]*>", "", html)
     page = opened(html)
     page.get_by_label("Search problems").fill("script")
-    for button in page.locator(".keys button").all():
+    for button in page.locator(".keys button").all()[::4]:
         button.click()
     assert bars(page, "times") > 0
     plot = page.locator("figure[data-chart=times] .plot svg").bounding_box()
