@@ -40,8 +40,8 @@ def times_figure(
         "hour_words": (
             f"All at midnight in {times.zone}: the export tells days, no times of day."
             if times.midnight == times.total
-            else f"Most between {peak:02}:00 and {(peak + 1) % 24:02}:00, {times.zone}. While your customers sleep "
-            "there should be few: a peak at night means a wrong zone."
+            else f"The busiest hour begins at {peak:02}:00, {times.zone}. While your customers sleep there should be "
+            "few: a peak at night means a wrong zone."
         ),
         "unit": times.unit,
         "zone": times.zone,
