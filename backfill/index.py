@@ -117,16 +117,18 @@ class Index:
         files: pl.Series,
         summed: Checksum,
         recent: Flags | None = None,
-    ) -> None:
-        """Events of one chunk: their ids as `hashes` has them, and the chunk's checksum."""
+    ) -> int | npt.NDArray[np.uint16]:
+        """Events of one chunk: their ids as `hashes` has them, and the chunk's checksum. Gives their names' numbers."""
         self._ids.append(ids)
-        self._names.append(self._number(names))
+        numbers = self._number(names)
+        self._names.append(numbers)
         self._states.append(states)
         self._count += len(states)
         self.checksums.append(summed)
         one = files[0] if len(files) and files.min() == files.max() else None
         self.files.append(files.to_numpy() if one is None else one)
         self.recent.append(recent if recent is not None and recent.any() else None)
+        return numbers
 
     def add_ghosts(self, ids: pl.Series) -> None:
         """Rows whose event is rejected, but which are twins of others: mended, they must find their place taken."""

@@ -29,25 +29,31 @@ from backfill.plan import Plan, plan
 from backfill.read import unread_error
 from backfill.report import (
     RUN_FOLDERS,
+    Course,
     RunFolder,
+    checked_page,
     describe,
     passed_over_text,
     problems_of,
     render,
+    run_page,
+    shown_changes,
     since_text,
     summarize,
+    write_check,
 )
 from backfill.send import Target
-from backfill.settings import Flags, Settings, kept_back, resolve
+from backfill.settings import Flags, Settings, kept_back, resolve, state_folder
 from backfill.signals import later, undisturbed
 from backfill.since import Reading, advance, reading_from
 from backfill.survey import survey
 from backfill.tally import Survey
 from backfill.tally import resolve as conclude
+from backfill.timeline import binned
 from backfill.unchanged import Counts, pass_over, remember, without
 from backfill.world import World
 
-__all__ = ["Observer", "Result", "check", "run"]
+__all__ = ["Observer", "Result", "check", "run", "write_check_page"]
 
 SANDBOX_DATABASE = "events.db"
 GATHER = "gather"
@@ -98,7 +104,7 @@ class Result:
 def check(
     path: Path, flags: Flags, observer: Observer, world: World | None = None
 ) -> tuple[Plan, Survey, Settings | None]:
-    """Read, map and validate everything; send nothing, write nothing.
+    """Read, map and validate everything; send nothing.
 
     What the ledger knows counts, when the store is known and there is a ledger.
     """
@@ -123,6 +129,16 @@ def check(
             found.moved = moved(planned, found, ledger, name, now, scratch, other_files=bool(flags.files))
     observer.checked(planned, found, settings)
     return planned, found, settings
+
+
+def write_check_page(
+    path: Path, flags: Flags, checked: tuple[Plan, Survey, Settings | None], status: int, world: World | None = None
+) -> Path:
+    """The page of what `check` found, which ends with this status; where it is. Raises StorageError."""
+    world = world or World()
+    planned, found, settings = checked
+    page = checked_page(planned, found, settings, status=status, now=world.now())
+    return write_check(state_folder(path, flags), path, render(page), world.disk)
 
 
 def run(path: Path, flags: Flags, observer: Observer, world: World | None = None) -> Result:
@@ -182,6 +198,7 @@ class _Going:
     since: Reading | None = None
     found: Survey = field(default_factory=Survey)
     delivered: Delivered = field(default_factory=Delivered)
+    course: Course = field(default_factory=Course)
 
     def on(self, arise: Callable[[], None]) -> Result:
         """Check, ask, send, report; `arise` lets a signal through that came before."""
@@ -277,7 +294,7 @@ class _Going:
             scratch=self.scratch,
             world=self.world,
             refused=self.folder.refuse,
-            watch=self.observer.sending,
+            watch=self._watch,
         )
         if delivery.total:
             self.found.sends = sends(delivery.chosen, self.found.index)
@@ -301,6 +318,10 @@ class _Going:
             remember(self.planned, self.found, self.passed, self.ledger, self.name, self.world.now(), sent=sent)
             if self.since and sent:
                 advance(self.since, self.planned, self.found, self.ledger, self.name, self.started)
+
+    def _watch(self, state: Sending) -> None:
+        self.course.add(state)
+        self.observer.sending(state)
 
     def _deliver(self, delivery: Delivery) -> None:
         settings = self.settings
@@ -327,7 +348,7 @@ class _Going:
         try:
             self.folder.close()
             status, summary = self._summary()
-            self.folder.write("report.html", render(summary, problems, *describe(status, summary)))
+            self.folder.write("report.html", self._page(status, summary, problems))
             self.folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
             self.ledger.end_run(self.number, status, summary)
         except StorageError as error:
@@ -338,6 +359,17 @@ class _Going:
                 self.ledger.end_run(self.number, status, summary)
         extras = tuple(name for name in ("rejected.csv", "rejected.ndjson", "changed.ndjson") if self.folder.has(name))
         return Result(status, summary, problems, self.folder.path, self.delivered.error, extras)
+
+    def _page(self, status: int, summary: dict[str, Any], problems: list[dict[str, Any]]) -> str:
+        page = run_page(
+            summary,
+            problems,
+            *describe(status, summary),
+            times=binned(self.found.timeline, self.found.index.names),
+            course=self.course,
+            changes=shown_changes(self.planned, self.found),
+        )
+        return render(page)
 
     def _summary(self) -> tuple[int, dict[str, Any]]:
         self.found.since = self.since.told(self.reading, self.found) if self.since else None

@@ -27,12 +27,15 @@ from backfill.plan import Plan
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
 from backfill.shape import EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, Shaped
 from backfill.tally import RECENT, Survey, add_names, add_notices, add_problems, late_rejection, look_at_names, resolve
+from backfill.timeline import Timeline
 
 __all__ = ["events_of", "survey"]
 
 Watcher = Callable[[Survey], None]
 Rejecter = Callable[[pl.DataFrame, list[Rejection]], None]
 States = npt.NDArray[np.uint8]
+# What an earlier run had the API's word on.
+KNOWN = (State.DELIVERED, State.CHANGED, State.REFUSED)
 CHANGED_SHOWN = 10_000
 
 
@@ -90,6 +93,7 @@ def survey(
     found = into if into is not None else Survey()
     found.not_newer_than = not_newer_than
     keep = _Keep(now - parse_duration(not_newer_than or "0s"), retry_rejected)
+    found.timeline = Timeline(_zone(planned))
 
     def checked(chunk: Chunk) -> _Checked | Chunk:
         if not chunk.frame.height:
@@ -152,7 +156,8 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
     if found.not_newer_than:
         one.states[keep.waits(one.states) & (events[TIME] > keep.after).to_numpy()] = State.KEPT
     recent = (events[TIME] > now - RECENT).to_numpy()
-    found.index.add(one.ids, events[NAME], one.states, events[FILE], one.sum, recent)
+    names = found.index.add(one.ids, events[NAME], one.states, events[FILE], one.sum, recent)
+    found.timeline.add(names, events[TIME], np.isin(one.states, KNOWN) if one.states.any() else None)
     fresh = events if not one.states.any() else events.filter(pl.Series(one.states == State.NEW))
     add_names(found, fresh, now)
     if twins.any():
@@ -267,10 +272,17 @@ def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, scratch: Path
 
 def _count_names_again(found: Survey, planned: Plan, now: datetime, scratch: Path | None) -> None:
     found.names = {}
+    found.timeline = Timeline(_zone(planned))
     for one in again(planned, found, scratch):
         events = one.shaped.events
-        new = found.index.states[one.at : one.at + events.height] == State.NEW
-        add_names(found, events.filter(pl.Series(new, dtype=pl.Boolean)), now)
+        mine = slice(one.at, one.at + events.height)
+        states = found.index.states[mine]
+        add_names(found, events.filter(pl.Series(states == State.NEW, dtype=pl.Boolean)), now)
+        found.timeline.add(found.index.name_numbers[mine], events[TIME], np.isin(states, KNOWN))
+
+
+def _zone(planned: Plan) -> str:
+    return planned.mapping.source.timezone or "UTC"
 
 
 def _hold_window(found: Survey, planned: Plan, scratch: Path | None) -> None:

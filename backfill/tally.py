@@ -17,6 +17,7 @@ from backfill.names import NewName
 from backfill.read import Export
 from backfill.records import Rejection, UnreadFile
 from backfill.shape import NAME, TIME, Notice, advice
+from backfill.timeline import Timeline
 
 __all__ = [
     "NameStats",
@@ -98,10 +99,10 @@ class Window:
 class Survey:
     """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
     changed ones, by their number in it: uniqueId, file, row, eventName. `rejected_in` are the files (by position) in
-    which anything is rejected. `moved` says that delivered events would get other ids. `passed` counts, by name and
-    state, the events of files that were passed over because they have not changed since these were delivered. `window`
-    is what was seen of `source.since`, and `since` what is told of it.
-    `reached`: bytes of the files that are read so far, and all of them.
+    which anything is rejected. `timeline` counts over time all events that could be made. `moved` says that delivered
+    events would get other ids. `passed` counts, by name and state, the events of files that were passed over because
+    they have not changed since these were delivered. `window` is what was seen of `source.since`, and `since` what is
+    told of it. `reached`: bytes of the files that are read so far, and all of them.
 
     `not_newer_than` is the age (`72h`) below which events were kept back, "" if none were. `new_names` are those that
     are ready and were never sent to the store, as far as the ledger knows; None where there is no store to ask about.
@@ -114,6 +115,7 @@ class Survey:
     problems: dict[str, ProblemGroup] = field(default_factory=dict)
     notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
     names: dict[str, NameStats] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
     changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
     late: list[LateProblem] = field(default_factory=list)
     unread: list[UnreadFile] = field(default_factory=list)

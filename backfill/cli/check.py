@@ -39,7 +39,8 @@ __all__ = ["check"]
 def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     """Read, map and validate everything; send nothing.
 
-    Tells what is ready, what is rejected and why, what is suspicious, and how long sending would take.
+    Tells what is ready, what is rejected and why, what is suspicious, and how long sending would take; the same as a
+    page, with a chart of when the events are, is in the state folder.
     Exit status 0: all is ready. 3: some rows or events are rejected. 65: a file can't be read.
     78: the mapping is wrong, or would give delivered events other ids.
 
@@ -48,19 +49,30 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     backfill check orders.yaml --files .backfill/runs/RUN/rejected.csv
     """
     from backfill import run as runs
+    from backfill.errors import BackfillError, StorageError
+    from backfill.printable import printable
     from backfill.progress import JsonLines
     from backfill.read import unread_error
     from backfill.report import check_data
     from backfill.report.text import check_text
 
     with observing(as_json=as_json, quiet=quiet) as observer:
-        planned, found, settings = runs.check(mapping, flags(options), observer)
+        checked = planned, found, settings = runs.check(mapping, flags(options), observer)
+        error: BackfillError | None = unread_error(found.unread) if found.unread else None
+        if found.moved and not options["new_ids"]:
+            error = found.moved
+        status = error.status if error else 3 if found.rejected else 0
+        try:
+            page = runs.write_check_page(mapping, flags(options), checked, status)
+        except StorageError as trouble:
+            page = None
+            observer.note(f"no report is written: {trouble.message}")
         if not as_json:
             show(check_text(planned, found, settings), words=True)
+            if page:
+                show(f"report: {printable(str(page))}")
         elif isinstance(observer, JsonLines):
-            observer.emit("check", **check_data(planned, found, settings))
-        if found.moved and not options["new_ids"]:
-            raise found.moved
-        if found.unread:
-            raise unread_error(found.unread)
-    return 3 if found.rejected else 0
+            observer.emit("check", **check_data(planned, found, settings), report=str(page) if page else None)
+    if error:
+        raise error
+    return status

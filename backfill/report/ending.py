@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from backfill.mapping import duration_words
 from backfill.printable import named, plural, short
 from backfill.settings import SANDBOX_URL
+from backfill.tally import Survey
 
-__all__ = ["describe", "passed_over_text", "since_text"]
+__all__ = ["describe", "describe_check", "exit_meaning", "passed_over_text", "since_text"]
 
 NAMES_SHOWN = 5
+MEANINGS = {
+    0: "every event is delivered, now or before",
+    2: "wrong usage, or nobody agreed to send",
+    3: "done, and some rows or events were rejected",
+    11: "another run holds the ledger",
+    65: "a file of the export can't be read",
+    70: "a bug of ours",
+    74: "disk or ledger trouble",
+    75: "stopped with events left: an outage, or the API asks for a long pause",
+    77: "the secret or the store was refused",
+    78: "the mapping or the settings are wrong, or delivered events would get other ids",
+    130: "interrupted",
+    143: "interrupted",
+}
+
+
+def exit_meaning(status: int, *, check: bool = False) -> str:
+    """What an exit status says, of a run or of a check."""
+    if check and status in (0, 3):
+        return "some rows or events would be rejected" if status else "all is ready"
+    return MEANINGS.get(status, "stopped")
 
 
 def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
@@ -73,6 +96,39 @@ def since_text(since: dict[str, Any]) -> str:
         f"(all is delivered up to {since['mark']}; lookback {since['lookback']})"
         + (f"; left out: {' and '.join(left_out)}" if left_out else "")
     )
+
+
+def describe_check(status: int, found: Survey, mapping: str) -> tuple[str, str]:
+    """(what a check found, what to do next), in a sentence each. `mapping`: the file's name."""
+    events = found.events()
+    if status == 78 and found.moved:
+        return f"Stopped: {found.moved.problems[0].message}", (
+            "Give the mapping back what it had, or say by --new-ids that the events are wanted in the store once more."
+        )
+    parts, todo = [f"{plural(events['ready'], 'event')} ready to be sent"], []
+    if not events["total"]:
+        parts[0] = "The export makes no event"
+    elif not events["ready"] and events["already_delivered"]:
+        parts[0] = "Nothing to send: what is ready was delivered before"
+    if found.rejected:
+        parts.append(f"{found.rejected:,} rejected")
+        todo.append(
+            "Mend the rejected rows in the export, or let the mapping say what they mean, and check again; a run sends "
+            "the rest, and gives them back to you as rejected.csv."
+        )
+    if found.unread:
+        parts.append(plural(len(found.unread), "file") + " can't be read")
+        todo.append("Mend or fetch again what can't be read: nothing of that would be sent.")
+    if events["changed"]:
+        parts.append(f"{events['changed']:,} changed since they were delivered")
+        todo.append("What has changed stays as it is: the API keeps the first content that it was sent under an id.")
+    if events["ready"]:
+        command = f"backfill run {shlex.quote(mapping)}"
+        todo.append(
+            "Look below at when the events happened: a wrong year or zone shows there. "
+            f"Then rehearse with `{command} --sandbox`, and send with `{command}`."
+        )
+    return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
 
 
 def passed_over_text(files: int) -> str:

@@ -21,9 +21,10 @@ from backfill.records import FILE, ROW, Outcome, Rejection
 from backfill.shape.group import GROUP
 from backfill.shape.texts import as_text
 
-__all__ = ["RUN_FOLDERS", "RunFolder", "last_run"]
+__all__ = ["RUN_FOLDERS", "RunFolder", "last_run", "write_check"]
 
 RUNS = "runs"
+CHECKS = "check"
 # As their names are made below.
 RUN_FOLDERS = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z-" + "[0-9a-f]" * 6
 
@@ -131,14 +132,7 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> Path:
         """Write a whole file: after a crash there is the old one or the new one, never half."""
-        path = self.path / name
-        with _storage(path, "writing the report"):
-            temporary = path.with_name(f".{name}.new")
-            with self._disk.create(temporary, instead=True) as file:
-                self._disk.write(file, text)
-                self._disk.sync(file)
-            self._disk.rename(temporary, path)
-        return path
+        return _whole(self._disk, self.path / name, text)
 
     def close(self) -> None:
         """Close the files that are written as the run goes on; a second call does nothing."""
@@ -150,6 +144,25 @@ class RunFolder:
     def has(self, name: str) -> bool:
         """Whether the run wrote such a file."""
         return (self.path / name).exists()
+
+
+def write_check(state: Path, mapping: Path, text: str, disk: Disk | None = None) -> Path:
+    """Write the page of a check to the state folder: the last one of each mapping is kept."""
+    disk, path = disk or Disk(), state / CHECKS / f"{mapping.stem}.html"
+    with _storage(path, "writing the report"):
+        for folder in (state, path.parent):
+            disk.make_folder(folder)
+    return _whole(disk, path, text)
+
+
+def _whole(disk: Disk, path: Path, text: str) -> Path:
+    with _storage(path, "writing the report"):
+        temporary = path.with_name(f".{path.name}.new")
+        with disk.create(temporary, instead=True) as file:
+            disk.write(file, text)
+            disk.sync(file)
+        disk.rename(temporary, path)
+    return path
 
 
 def cells(schema: Mapping[str, pl.DataType]) -> dict[str, tuple[pl.Expr, pl.DataType]]:
