@@ -26,11 +26,13 @@ from typing import Any, Literal, TypeVar
 
 import polars as pl
 
+from backfill import check as checks
 from backfill import preview as previews
 from backfill import run as runs
 from backfill import status as known
 from backfill.errors import BackfillError, UsageError
 from backfill.ledger import Ledger
+from backfill.observer import Observer
 from backfill.pipeline import Sending
 from backfill.read import unread_error
 from backfill.report import check_data, describe
@@ -192,7 +194,7 @@ class Backfill:
         """
         flags = Flags(**self._flags, store=store, base_url=base_url, new_ids=new_ids, not_newer_than=not_newer_than)
         planned, found, settings = _apart(
-            lambda world: runs.check(self.mapping, flags, _Watcher(progress, world), world), World()
+            lambda world: checks.check(self.mapping, flags, _Watcher(progress, world), world), World()
         )
         error: BackfillError | None = None if new_ids else found.moved
         if error is None and found.unread:
@@ -287,7 +289,7 @@ class Backfill:
 _INTERRUPTED = 130
 
 
-class _Watcher(runs.Observer):
+class _Watcher(Observer):
     """Passes on how far it is, gathers notes, and stops a check in a thread."""
 
     def __init__(self, progress: Callable[[Progress], None] | None, world: World) -> None:

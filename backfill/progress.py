@@ -18,12 +18,12 @@ from typing import IO, Any, Self
 from backfill.errors import BackfillError, as_told
 from backfill.eta import Estimate
 from backfill.live import Lines, Now
+from backfill.observer import Observer
 from backfill.pipeline import Sending
 from backfill.plan import Plan
 from backfill.printable import plural, printable
 from backfill.report import new_names_data, sends_data
 from backfill.report.text import ready_text, slips_text
-from backfill.run import Observer
 from backfill.settings import Settings
 from backfill.tally import Survey
 from backfill.terminal import for_terminal

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,21 +14,20 @@ from typing import Any
 
 import backfill
 from backfill import mapping as mappings
+from backfill.check import look_for_new_names, name_in
 from backfill.chosen import sends
 from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError
 from backfill.index import State
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.moved import identity_of, moved
-from backfill.names import new_names
+from backfill.observer import Observer
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.plan import Plan, plan
 from backfill.read import unread_error
 from backfill.report import (
-    RUN_FOLDERS,
     Course,
     RunFolder,
-    checked_page,
     describe,
     passed_over_text,
     problems_of,
@@ -40,10 +36,10 @@ from backfill.report import (
     shown_changes,
     since_text,
     summarize,
-    write_check,
 )
+from backfill.scratch import clear_scratch, make_folder, scratch_for
 from backfill.send import Target
-from backfill.settings import Flags, Settings, kept_back, resolve, state_folder
+from backfill.settings import Flags, Settings, resolve
 from backfill.signals import later, undisturbed
 from backfill.since import Reading, advance, reading_from
 from backfill.survey import survey
@@ -53,37 +49,10 @@ from backfill.timeline import binned
 from backfill.unchanged import Counts, pass_over, remember, without
 from backfill.world import World
 
-__all__ = ["Observer", "Result", "check", "run", "write_check_page"]
+__all__ = ["Result", "run"]
 
 SANDBOX_DATABASE = "events.db"
-GATHER = "gather"
 MOST_NOTED = 10
-
-
-class Observer:
-    """Sees what a run does; one that shows nothing, to be extended by those that do."""
-
-    def note(self, text: str) -> None:
-        """Something the user should know."""
-
-    def checking(self, found: Survey) -> None:
-        """A chunk was checked."""
-
-    def checked(self, planned: Plan, found: Survey, settings: Settings | None) -> None:
-        """The whole export was checked."""
-
-    def ready(self, found: Survey, settings: Settings, total: int) -> None:
-        """`total` events are about to be sent."""
-
-    def confirm(self) -> bool:
-        """May they be sent? Only asked when neither flag nor mapping says so."""
-        return False
-
-    def sending(self, state: Sending) -> None:
-        """The state of delivery, some times a second."""
-
-    def sandbox(self, page_url: str, database: Path) -> None:
-        """The sandbox inside the run listens, until the run ends; what it takes stays in the database."""
 
 
 @dataclass(frozen=True)
@@ -99,46 +68,6 @@ class Result:
     folder: Path
     error: BackfillError | None = None
     extras: tuple[str, ...] = field(default=())
-
-
-def check(
-    path: Path, flags: Flags, observer: Observer, world: World | None = None
-) -> tuple[Plan, Survey, Settings | None]:
-    """Read, map and validate everything; send nothing.
-
-    What the ledger knows counts, when the store is known and there is a ledger.
-    """
-    now = (world or World()).now()
-    draft = mappings.read(path)
-    planned = plan(draft, now, flags.files)
-    settings = _settings_if_any(path, planned, flags)
-    with ExitStack() as stack:
-        ledger = None
-        if settings is not None:
-            target = LedgerTarget(settings.base_url, settings.store)
-            ledger = stack.enter_context(Ledger.read(settings.state, target))
-        scratch = stack.enter_context(_scratch(None, planned))
-        name = _name_in(settings.state, path) if settings is not None else ""
-        reading = reading_from(planned, ledger, name, everything=bool(flags.files))
-        planned = planned.since(reading.start) if reading and reading.start is not None else planned
-        kept = kept_back(planned.mapping.delivery, flags)
-        found = survey(planned, ledger, now, scratch, watch=observer.checking, not_newer_than=kept)
-        found.since = reading.told(planned, found) if reading else None
-        if ledger is not None and settings is not None:
-            _look_for_new_names(found, ledger, settings)
-            found.moved = moved(planned, found, ledger, name, now, scratch, other_files=bool(flags.files))
-    observer.checked(planned, found, settings)
-    return planned, found, settings
-
-
-def write_check_page(
-    path: Path, flags: Flags, checked: tuple[Plan, Survey, Settings | None], status: int, world: World | None = None
-) -> Path:
-    """The page of what `check` found, which ends with this status; where it is. Raises StorageError."""
-    world = world or World()
-    planned, found, settings = checked
-    page = checked_page(planned, found, settings, status=status, now=world.now())
-    return write_check(state_folder(path, flags), path, render(page), world.disk)
 
 
 def run(path: Path, flags: Flags, observer: Observer, world: World | None = None) -> Result:
@@ -159,7 +88,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         observer.note(warning)
     with ExitStack() as stack:
         if settings.sandbox:
-            _make_folder(settings.state.parent, world)
+            make_folder(settings.state.parent, world)
         at = LedgerTarget(settings.base_url, settings.store)
         ledger = stack.enter_context(Ledger.open(settings.state, at, now=world.now, disk=world.disk))
         for warning in ledger.warnings:
@@ -172,8 +101,8 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         stack.push(_ended(ledger, number))
-        _clear_scratch(folder.path.parent)
-        scratch = stack.enter_context(_scratch(folder.path, planned))
+        clear_scratch(folder.path.parent)
+        scratch = stack.enter_context(scratch_for(folder.path, planned))
         going = _Going(flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch)
         return going.on(arise)
 
@@ -219,7 +148,7 @@ class _Going:
     @property
     def name(self) -> str:
         """What the ledger calls the mapping."""
-        return _name_in(self.settings.state, self.planned.mapping.path)
+        return name_in(self.settings.state, self.planned.mapping.path)
 
     def _failed(self, error: BackfillError) -> None:
         """The first error tells how the run ended."""
@@ -245,7 +174,7 @@ class _Going:
             not_newer_than=self.settings.not_newer_than,
             retry_rejected=self.settings.retry_rejected,
         )
-        _look_for_new_names(self.found, self.ledger, self.settings)
+        look_for_new_names(self.found, self.ledger, self.settings)
         self.folder.change(self.found.changed.values())
         self.found.moved = moved(
             self.planned,
@@ -410,64 +339,3 @@ def _status(found: Survey, delivered: Delivered, settings: Settings) -> int:
     refused_before = 0 if settings.retry_rejected else found.events()["refused"]
     rejected = found.rows.unreadable + found.events()["invalid"] + delivered.refused + refused_before
     return 3 if rejected else 0
-
-
-def _settings_if_any(path: Path, planned: Plan, flags: Flags) -> Settings | None:
-    """For `check`, which needs neither store nor secret, but asks the ledger if they are known."""
-    try:
-        return resolve(path, planned.mapping.delivery, flags, {"REDO_API_SECRET": "none", **os.environ})
-    except BackfillError:
-        return None
-
-
-def _look_for_new_names(found: Survey, ledger: Ledger, settings: Settings) -> None:
-    """Which names of ready events the store was never sent; a rehearsal tells nothing of that."""
-    if settings.sandbox:
-        return
-    states = (State.NEW, State.REFUSED) if settings.retry_rejected else (State.NEW,)
-    ready = {name for state in states for name in found.by_name(state)}
-    sent = [name for name, count in ledger.totals().accepted.items() if count]
-    found.new_names = new_names(ready, sent)
-
-
-@contextmanager
-def _scratch(base: Path | None, planned: Plan) -> Iterator[Path | None]:
-    """A folder for groups that are gathered on disk, removed at the end; None when nothing needs one.
-
-    `base` is the run's folder; None is the system's for temporary files.
-    """
-    group_by = planned.mapping.source.group_by
-    if group_by is None or group_by.adjacent:
-        yield None
-        return
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f"{GATHER}-", dir=base))
-    except OSError as error:
-        raise _no_folder(base or Path(tempfile.gettempdir()), error) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _clear_scratch(runs: Path) -> None:
-    """Remove what killed runs left of groups: this one holds the lock, so that nobody uses it."""
-    for left in runs.glob(f"{RUN_FOLDERS}/{GATHER}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _name_in(state: Path, mapping: Path) -> str:
-    """What the ledger of a state folder calls a mapping: another in another folder has the same file name."""
-    return os.path.relpath(mapping.resolve(), state.resolve().parent)
-
-
-def _make_folder(path: Path, world: World) -> None:
-    try:
-        world.disk.make_folder(path)
-    except OSError as error:
-        raise _no_folder(path, error) from error
-
-
-def _no_folder(path: Path, error: OSError) -> StorageError:
-    hint = "make room or mend the permissions, or name another folder by --state (TMPDIR for `check`)"
-    return StorageError(f"making a folder at {path}: {error.strerror or error}", hint=hint)

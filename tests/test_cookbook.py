@@ -19,9 +19,11 @@ from polars.testing import assert_frame_equal
 from syrupy.assertion import SnapshotAssertion
 
 from backfill import mapping
+from backfill.check import check
 from backfill.index import State
+from backfill.observer import Observer
 from backfill.preview import preview
-from backfill.run import Observer, check, run
+from backfill.run import run
 from backfill.settings import Flags
 from backfill.tally import Survey
 

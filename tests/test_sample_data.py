@@ -14,10 +14,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from backfill.check import check
 from backfill.mapping import load
+from backfill.observer import Observer
 from backfill.plan import Plan
 from backfill.records import ROW
-from backfill.run import Observer, check
 from backfill.settings import Flags
 from backfill.shape import PROBLEMS
 from backfill.tally import Survey

@@ -48,7 +48,7 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     backfill check orders.yaml
     backfill check orders.yaml --files .backfill/runs/RUN/rejected.csv
     """
-    from backfill import run as runs
+    from backfill import check as checks
     from backfill.errors import BackfillError, StorageError
     from backfill.printable import printable
     from backfill.progress import JsonLines
@@ -57,13 +57,13 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     from backfill.report.text import check_text
 
     with observing(as_json=as_json, quiet=quiet) as observer:
-        checked = planned, found, settings = runs.check(mapping, flags(options), observer)
+        checked = planned, found, settings = checks.check(mapping, flags(options), observer)
         error: BackfillError | None = unread_error(found.unread) if found.unread else None
         if found.moved and not options["new_ids"]:
             error = found.moved
         status = error.status if error else 3 if found.rejected else 0
         try:
-            page = runs.write_check_page(mapping, flags(options), checked, status)
+            page = checks.write_check_page(mapping, flags(options), checked, status)
         except StorageError as trouble:
             page = None
             observer.note(f"no report is written: {trouble.message}")

@@ -30,7 +30,7 @@ def init(export: str, *, output: Path | None, preset: str | None, yes: bool) -> 
 
     \b
     backfill init orders.csv -o orders.yaml
-    backfill check orders.yaml
+    backfill init 'exports/orders_*.csv' -o orders.yaml --preset none
 
     Each guess says why. What the data can't tell is asked on a terminal, and marked TODO elsewhere.
     """

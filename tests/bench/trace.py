@@ -187,7 +187,8 @@ def chrome(calls: Calls) -> dict[str, Any]:
 
 def delivered(folder: Path, rows: int) -> Calls:
     """Send an export of so many rows in bulk into a sink, in this process."""
-    from backfill.run import Observer, run
+    from backfill.observer import Observer
+    from backfill.run import run
     from backfill.settings import Flags
 
     mapping = write_mapping(folder, make_orders(folder, rows))

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from backfill import run as runs
+from backfill.observer import Observer
 from backfill.sandbox import SandboxThread
 from backfill.settings import Flags
 from tests.end_to_end.conftest import Start
@@ -69,7 +70,7 @@ class Nights:
     def run(self, fresh: int | None = None) -> dict[str, Any]:
         """A night's run in this process: it ends as it should, and sends what is new."""
         said = Flags(yes=True, rate=5000.0, endpoint="bulk")
-        result = runs.run(self.shop.folder / "orders.yaml", said, runs.Observer())
+        result = runs.run(self.shop.folder / "orders.yaml", said, Observer())
         assert result.status == 0, result.error
         summary = balanced(result.summary)
         assert fresh in (None, summary["events"]["accepted"])
@@ -168,6 +169,6 @@ def test_ten_nights(shop: Shop, start: Start, monkeypatch: pytest.MonkeyPatch, *
     assert box.summary().stored == len(nights.ids)
     assert (box.summary().duplicates, box.summary().differing) == (resent, 0)
     # Everything once more: there is nothing to send.
-    again = runs.run(shop.folder / "orders.yaml", Flags(yes=True, reread=True), runs.Observer())
+    again = runs.run(shop.folder / "orders.yaml", Flags(yes=True, reread=True), Observer())
     assert (again.status, again.summary["requests"]) == (0, 0)
     assert again.summary["events"]["already_delivered"] == len(nights.ids)

@@ -21,7 +21,7 @@ import anyio
 import pytest
 import trustme
 
-from backfill.run import Observer
+from backfill.observer import Observer
 from backfill.run import run as run_here
 from backfill.settings import Flags
 from backfill.world import World

@@ -91,7 +91,8 @@ def test_one_of_a_file_that_cannot_be_read(mapping):
 
 def test_what_the_survey_counts_is_what_the_export_says(mapping):
     """By name and day in the mapping's zone, also where ids make it read the export twice."""
-    from backfill import run as runs
+    from backfill import check as checks
+    from backfill.observer import Observer
     from backfill.settings import Flags
     from backfill.timeline import binned
 
@@ -101,7 +102,7 @@ def test_what_the_survey_counts_is_what_the_export_says(mapping):
         "9,2024-03-02 03:00:00,Order Placed,d@example.com",
     ]
     (mapping.parent / "orders.csv").write_text("\n".join(["id,at,name,email", *rows]) + "\n")
-    _, found, _ = runs.check(mapping, Flags(), runs.Observer())
+    _, found, _ = checks.check(mapping, Flags(), Observer())
     times = binned(found.timeline, found.index.names)
     assert times is not None
     assert times.total == 4

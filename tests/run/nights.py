@@ -14,7 +14,9 @@ import httpx
 import polars as pl
 import yaml
 
+from backfill import check as checks
 from backfill import run as runs
+from backfill.observer import Observer
 from backfill.settings import Flags
 from backfill.tally import Survey
 from backfill.world import World
@@ -30,7 +32,7 @@ EVENT = {
 }
 
 
-class Watching(runs.Observer):
+class Watching(Observer):
     """Keeps notes."""
 
     def __init__(self) -> None:
@@ -81,7 +83,7 @@ class Folder:
 
     def check(self) -> Survey:
         said = Flags(base_url="http://127.0.0.1:9")
-        return runs.check(self.path / "orders.yaml", said, Watching())[1]
+        return checks.check(self.path / "orders.yaml", said, Watching())[1]
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)

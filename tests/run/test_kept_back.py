@@ -19,10 +19,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backfill.check import check
+from backfill.observer import Observer
 from backfill.progress import JsonLines, Plain
 from backfill.report import check_data, describe
 from backfill.report.text import check_text, ready_text, result_text
-from backfill.run import Observer, Result, check, run
+from backfill.run import Result, run
 from backfill.settings import Flags
 from backfill.world import World
 from tests.end_to_end.support import balanced
