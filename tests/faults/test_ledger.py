@@ -245,6 +245,7 @@ def changes_by_looking(shim: Shim, shop: Shop, log: Path) -> set[str]:
     """What `status`, `check` and `report` change of the ledger: calls on the database and its log."""
     log.unlink(missing_ok=True)
     env = {**shop.env, **shim.counting(shop.state, log)}
+    shop.usual["LD_PRELOAD"] = env["LD_PRELOAD"]
     for words in (["status"], ["check"], ["report"]):
         shop.do(*words, "orders.yaml", env=env, status=None)
     assert any(call.file == f"{LEDGER_FILE}-shm" for call in calls(log))
