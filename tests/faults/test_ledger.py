@@ -122,6 +122,10 @@ def killed(shop: Shop, start: Start) -> tuple[Shop, SandboxThread, set[str]]:
     eventually(lambda: box.summary().requests > 40, "some requests", process)
     assert kill(process)
     assert (shop.state / f"{LEDGER_FILE}-wal").stat().st_size > 0
+    # What was in flight is stored nevertheless, a little later.
+    time.sleep(0.1)
+    while (seen := box.summary()).requests > sum(seen.statuses.values()):
+        time.sleep(0.01)
     return shop, box, ids
 
 
