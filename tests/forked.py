@@ -34,8 +34,8 @@ ROOT = Path(__file__).parents[1]
 CODE = "from tests.forked import serve, to_its_end; serve(NUMBER); from backfill.cli import main; to_its_end(main)"
 # What a process may find in its environment after it has imported everything. For any other difference it has to start.
 LATER = re.compile(r"(REDO|BACKFILL|SSL_CERT|SHIM)_\w+|(?i:(https?|all|no)_proxy)|COLUMNS|HOME|NO_COLOR|TERM|TMPDIR|TZ")
-# These stand for what a start alone can do.
-OWN = ("preexec_fn", "pass_fds", "start_new_session", "process_group", "user", "group", "extra_groups")
+# Of Popen's options, those that a fork can have; for any other it has to start.
+OPTIONS = {"cwd", "env", "stdin", "stdout", "stderr"}
 LONGEST = 1 << 17
 PR_SET_CHILD_SUBREAPER = 36
 # What runs when everything has been imported: this thread and OpenBLAS's, jemalloc's, one of Polars'; forks do without.
@@ -48,7 +48,7 @@ events: [{eventName: A, uniqueId: "a:{a}", eventTimestamp: "{a}", customer: {ema
 
 def can_fork(options: Mapping[str, Any], usual: Mapping[str, str]) -> bool:
     """Whether a fork would be what Popen starts with these options; it comes from a process with the `usual` environment."""
-    if sys.platform != "linux" or os.environ.get("BACKFILL_TEST_STARTS") or any(name in options for name in OWN):
+    if sys.platform != "linux" or os.environ.get("BACKFILL_TEST_STARTS") or not options.keys() <= OPTIONS:
         return False
     return all(LATER.fullmatch(name) for name, _ in options["env"].items() ^ usual.items())
 
