@@ -17,11 +17,21 @@ from typing import Any
 import yaml
 
 from backfill.ledger import Ledger
+from tests.forked import ROOT, Forked, can_fork
 
 SECRET = "canary-5f1e7c0d9b"
 STORE = "64e5a8a1af49a89df37e4ee7"
-COMMAND = [sys.executable, "-W", "error", "-c", "from backfill.cli import main; main()"]
+# Of this checkout, whichever is installed.
+CODE = f"import sys; sys.path[:0] = [{str(ROOT)!r}]; from backfill.cli import main; main()"
+COMMAND = [sys.executable, "-W", "error", "-c", CODE]
 SECONDS = 60.0
+# What a process can't be told any more when it has started.
+USUAL = {
+    "PATH": os.environ["PATH"],
+    "LANG": "C.UTF-8",
+    # Threads beyond the machine's two cores only wait for each other.
+    "POLARS_MAX_THREADS": "2",
+}
 
 Row = dict[str, object]
 
@@ -69,23 +79,24 @@ class Done:
 
 @dataclass
 class Shop:
-    """`folder` holds exports and mappings; commands run in it, with `env` as their whole environment."""
+    """`folder` holds exports and mappings; commands run in it, with `env` as their whole environment.
+
+    Where `env` has more than `usual` of what counts at a start, each starts by itself.
+    """
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    usual: dict[str, str] = field(default_factory=USUAL.copy)
 
     def __post_init__(self) -> None:
         home = self.folder / "home"
         home.mkdir()
         self.env = {
-            "PATH": os.environ["PATH"],
+            **USUAL,
             "HOME": str(home),
-            "LANG": "C.UTF-8",
             "COLUMNS": "100",
             "REDO_API_SECRET": SECRET,
-            # Threads beyond the machine's two cores only wait for each other.
-            "POLARS_MAX_THREADS": "2",
             # Without a server of its own a test sends to a port where nobody listens: never to the vendor.
             "REDO_BASE_URL": "http://127.0.0.1:9",
         }
@@ -141,13 +152,16 @@ class Shop:
 
     # --------------------------------------------------------------------------------------------- its commands
 
-    def start(self, *words: str | Path, **options: Any) -> subprocess.Popen[str]:
-        """A command that goes on while the test does."""
+    def start(self, *words: str | Path, itself: bool = False, **options: Any) -> subprocess.Popen[str]:
+        """A command that goes on while the test does; `itself`: it starts by itself, whatever that costs."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [*COMMAND, *map(str, words)]
-        process = subprocess.Popen(
-            command, cwd=self.folder, text=True, encoding="utf-8", **{"env": self.env, **pipes, **options}
-        )
+        options = {"cwd": self.folder, "env": self.env, **pipes, **options}
+        texts = list(map(str, words))
+        process: subprocess.Popen[str]
+        if can_fork(options, self.usual) and not itself:
+            process = Forked(texts, self.usual, **options)
+        else:
+            process = subprocess.Popen([*COMMAND, *texts], text=True, encoding="utf-8", **options)
         self.started.append(process)
         return process
 

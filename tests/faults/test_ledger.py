@@ -122,6 +122,10 @@ def killed(shop: Shop, start: Start) -> tuple[Shop, SandboxThread, set[str]]:
     eventually(lambda: box.summary().requests > 40, "some requests", process)
     assert kill(process)
     assert (shop.state / f"{LEDGER_FILE}-wal").stat().st_size > 0
+    # What was in flight is stored nevertheless, a little later.
+    time.sleep(0.1)
+    while (seen := box.summary()).requests > sum(seen.statuses.values()):
+        time.sleep(0.01)
     return shop, box, ids
 
 
@@ -245,6 +249,7 @@ def changes_by_looking(shim: Shim, shop: Shop, log: Path) -> set[str]:
     """What `status`, `check` and `report` change of the ledger: calls on the database and its log."""
     log.unlink(missing_ok=True)
     env = {**shop.env, **shim.counting(shop.state, log)}
+    shop.usual["LD_PRELOAD"] = env["LD_PRELOAD"]
     for words in (["status"], ["check"], ["report"]):
         shop.do(*words, "orders.yaml", env=env, status=None)
     assert any(call.file == f"{LEDGER_FILE}-shm" for call in calls(log))

@@ -151,7 +151,8 @@ def leaky(lone_shop: Shop) -> Iterator[Shop]:
     """A shop whose commands keep everything below its folder, and which leaves the secret nowhere."""
     shop = lone_shop
     (shop.folder / "tmp").mkdir()
-    shop.env |= {"TMPDIR": str(shop.folder / "tmp"), "PYTHONDEVMODE": "1", "PYTHONASYNCIODEBUG": "1"}
+    shop.usual |= {"PYTHONDEVMODE": "1", "PYTHONASYNCIODEBUG": "1"}
+    shop.env |= {**shop.usual, "TMPDIR": str(shop.folder / "tmp")}
     shop.orders(300)
     shop.mapping()
     yield shop
