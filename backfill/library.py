@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +66,8 @@ class Check:
     `status` is the command's exit status: 0, 3 (some rows or events are rejected), 65 (a file can't be read), 78
     (delivered events would get other ids). `rows` and `events` count by outcome; `names` tells for each eventName how
     many are ready, the oldest and the newest; `problems` has code, count, title, fix and examples with their place.
+    `new_names` were never sent to this store, as far as the ledger knows (None: no store is known); `since` tells from
+    where on is read.
     """
 
     status: int
@@ -76,6 +78,8 @@ class Check:
     notices: Sequence[Mapping[str, Any]]
     seconds: Mapping[str, float]
     notes: Sequence[str]
+    new_names: Sequence[Mapping[str, Any]] | None
+    since: Mapping[str, Any] | None
     text: str = field(repr=False)
     error: BackfillError | None = None
 
@@ -193,16 +197,17 @@ class Backfill:
         Raises MappingError (every problem at once), SettingsError and ExportError.
         """
         flags = Flags(**self._flags, store=store, base_url=base_url, new_ids=new_ids, not_newer_than=not_newer_than)
-        planned, found, settings = _apart(
-            lambda world: checks.check(self.mapping, flags, _Watcher(progress, world), world), World()
-        )
+        world = World()
+        watcher = _Watcher(progress, world)
+        with watcher.raised():
+            planned, found, settings = _apart(lambda world: checks.check(self.mapping, flags, watcher, world), world)
         error: BackfillError | None = None if new_ids else found.moved
         if error is None and found.unread:
             error = unread_error(found.unread)
         data = check_data(planned, found, settings)
         return Check(
             status=error.status if error else 3 if found.rejected else 0,
-            **{key: data[key] for key in ("rows", "events", "names", "problems", "notices", "seconds", "notes")},
+            **{key: data[key] for key in _CHECKED},
             text=check_text(planned, found, settings),
             error=error,
         )
@@ -255,7 +260,8 @@ class Backfill:
         )
         world = World()
         watcher = _Watcher(progress, world)
-        ended = _apart(lambda world: runs.run(self.mapping, flags, watcher, world), world)
+        with watcher.raised():
+            ended = _apart(lambda world: runs.run(self.mapping, flags, watcher, world), world)
         if ended.status == _INTERRUPTED:
             raise KeyboardInterrupt(f"{ended.summary['stopped_by']}; report: {ended.folder / 'report.html'}")
         return Result(ended.status, ended.summary, ended.folder, tuple(watcher.notes), ended.error)
@@ -287,27 +293,51 @@ class Backfill:
 
 
 _INTERRUPTED = 130
+_CHECKED = ("rows", "events", "names", "problems", "notices", "seconds", "notes", "new_names", "since")
 
 
 class _Watcher(Observer):
-    """Passes on how far it is, gathers notes, and stops a check in a thread."""
+    """Passes on how far it is, gathers notes, and stops a check in a thread.
+
+    A user's function that raises ends the run as Ctrl-C does, with a report; its error comes then.
+    """
 
     def __init__(self, progress: Callable[[Progress], None] | None, world: World) -> None:
         self._progress = progress or (lambda _: None)
         self._stop = world.stop
+        self._error: BaseException | None = None
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
         self.notes.append(text)
 
     def checking(self, found: Survey) -> None:
-        if self._stop.asked:
+        self._tell(Progress("checking", found.rows.read))
+        if self._stop.asked or self._error is not None:
             raise KeyboardInterrupt
-        self._progress(Progress("checking", found.rows.read))
 
     def sending(self, state: Sending) -> None:
+        before = self._error
         done = state.accepted + state.refused
-        self._progress(Progress("sending", done, state.total, state.snapshot.reason))
+        self._tell(Progress("sending", done, state.total, state.snapshot.reason))
+        if self._error is not before:
+            self._stop.here()
+
+    def _tell(self, at: Progress) -> None:
+        if self._error is None:
+            try:
+                self._progress(at)
+            except BaseException as error:  # noqa: BLE001 (it is raised when the run has ended)
+                self._error = error
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Raises at the end what the user's function raised."""
+        try:
+            yield
+        finally:
+            if self._error is not None:
+                raise self._error
 
 
 def _apart(work: Callable[[World], Found], world: World) -> Found:

@@ -24,11 +24,12 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from backfill.again import Reread, made_of
 from backfill.chosen import first_of, first_of_each
-from backfill.errors import BackfillError, BugError, InterruptedRun
+from backfill.errors import BackfillError, BugError, InterruptedRun, StoppedError
 from backfill.index import Flags, State
 from backfill.ledger import Ledger
 from backfill.pack import pack
 from backfill.plan import Plan
+from backfill.printable import plural
 from backfill.recorder import Recorder
 from backfill.records import Events, Outcome, Request
 from backfill.send import Sender, Snapshot, Target
@@ -197,6 +198,12 @@ class _Run:
         if self.result.error is None:
             self.result.error = self._unbalanced()
         self.result.pending = self.total - self.result.accepted - self.result.refused
+        if self.result.error is None and self.result.pending:
+            seen = self.result.snapshot.trouble or "the report tells what came instead"
+            self.result.error = StoppedError(
+                f"{plural(self.result.pending, 'event')} left: some requests got no answer that counts ({seen})",
+                hint="run the same command again: what was accepted is recorded and is not sent again",
+            )
         self._report()
         return self.result
 

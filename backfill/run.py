@@ -333,9 +333,6 @@ def _ended(ledger: Ledger, number: int) -> Callable[..., None]:
 def _status(found: Survey, delivered: Delivered, settings: Settings) -> int:
     if delivered.error is not None:
         return delivered.error.status
-    # What --limit left out or not_newer_than keeps back is not among these: it waits because the user says so.
-    if delivered.pending:
-        return 75
     refused_before = 0 if settings.retry_rejected else found.events()["refused"]
     rejected = found.rows.unreadable + found.events()["invalid"] + delivered.refused + refused_before
     return 3 if rejected else 0

@@ -24,6 +24,13 @@ class Stop:
     def __call__(self) -> None:
         self.asked += 1
 
+    def here(self) -> None:
+        """The same from within the run's own thread."""
+        if _in_main():
+            signal.raise_signal(signal.SIGINT)
+        else:
+            self()
+
     @contextmanager
     def by_ctrl_c(self) -> Iterator[None]:
         """Ctrl-C calls it, and nothing else, while this thread waits (if it is the main thread)."""

@@ -22,7 +22,7 @@ import backfill
 from backfill import Backfill, BackfillError, Check, Progress
 from backfill.cli.check import check as check_command
 from backfill.cli.run import run as run_command
-from backfill.errors import ExportError, MappingError, UsageError
+from backfill.errors import ExportError, MappingError, StoppedError, UsageError
 from backfill.sandbox import Faults, Options, SandboxThread
 
 STORE = "64e5a8a1af49a89df37e4ee7"
@@ -217,6 +217,43 @@ def test_ctrl_c_ends_it_with_a_report(mapping: Path, where: str) -> None:
     assert 0 < events["accepted"] < 2_000
     assert events["accepted"] + events["pending"] == 2_000
     assert Backfill(mapping).status()["stores"][0]["accepted"] == {"Order Placed": events["accepted"]}
+
+
+@pytest.mark.parametrize("where", [here, in_a_loop])
+@pytest.mark.parametrize("stage", ["checking", "sending"])
+def test_a_progress_that_raises_ends_the_run_with_a_report(
+    mapping: Path, where: Callable[[Callable[[], Any]], Any], stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDO_API_SECRET", "hush-hush")
+
+    def progress(at: Progress) -> None:
+        if at.stage == stage:
+            raise LookupError(stage)
+
+    rows = [f"{i},2024-03-01,ada@example.com,5" for i in range(300)]
+    (mapping.parent / "orders.csv").write_text("id,at,email,total\n" + "\n".join(rows) + "\n")
+    orders = Backfill(mapping)
+    with SandboxThread(Options(faults=Faults.parse("latency=5"))) as box:
+        with pytest.raises(LookupError, match=stage):
+            where(lambda: orders.run(base_url=box.base_url, store=STORE, yes=True, rate=50, progress=progress))
+        [past] = orders.runs()
+        assert past.exit_status == 130
+        accepted = sum(orders.status()["stores"][0]["accepted"].values())
+        assert accepted < 300
+        # Nothing that had arrived was forgotten.
+        assert box.summary().stored == accepted
+    if stage == "checking":
+        with pytest.raises(LookupError, match=stage):
+            where(lambda: orders.check(progress=progress))
+
+
+def test_events_that_are_left_are_an_error(mapping: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDO_API_SECRET", "hush-hush")
+    with SandboxThread(Options(faults=Faults.parse("503=100%"))) as box:
+        result = Backfill(mapping).run(base_url=box.base_url, store=STORE, yes=True)
+    assert (result.status, result.summary["events"]["pending"]) == (75, 1)
+    with pytest.raises(StoppedError, match="1 event left: some requests got no answer that counts"):
+        result.raise_for_error()
 
 
 def test_importing_it_costs_next_to_nothing() -> None:

@@ -66,11 +66,7 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(f"{rejected:,} rejected")
     if unreadable := summary["rows"]["unreadable"]:
         todo.append(f"Mend the {plural(unreadable, 'row')} that can't be read in the export, and run again.")
-    if rejected - unreadable:
-        todo.append(
-            "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
-            "or mend the export or the mapping and run again."
-        )
+    todo += _to_mend(events)
     if since and since["stuck"]:
         todo.append(
             f"A rejected row has no {since['column']} that can be read: until it is mended, each run reads from where "
@@ -83,6 +79,19 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(part)
         todo.append(then)
     return ", ".join(parts) + ".", " ".join(filter(None, todo)) or "There is nothing to do."
+
+
+def _to_mend(events: dict[str, int]) -> Iterator[str]:
+    if events["invalid"]:
+        yield (
+            "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
+            "or mend the export or the mapping and run again."
+        )
+    if events["refused"]:
+        yield (
+            "See rejected.ndjson for what the API said of the events that it refused: mend the export or the mapping "
+            "and run again, or send them as they are with --retry-rejected."
+        )
 
 
 def since_text(since: dict[str, Any]) -> str:

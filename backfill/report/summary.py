@@ -181,11 +181,7 @@ def _example(rejection: Rejection, export: Export) -> dict[str, Any]:
 
 
 def _stopped_by(delivered: Delivered) -> str | None:
-    if delivered.error is not None:
-        return delivered.error.message
-    if delivered.pending:
-        return f"some requests got no answer that counts: {delivered.snapshot.trouble or 'see statuses'}"
-    return None
+    return delivered.error.message if delivered.error is not None else None
 
 
 def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[str, dict[str, int]]:

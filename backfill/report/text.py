@@ -117,10 +117,11 @@ def ready_text(found: Survey, settings: Settings, total: int) -> str:
     requests = settings.requests(total)
     where = "the sandbox" if settings.sandbox else f"store {settings.store} at {settings.base_url}"
     lines = [f"To {where}:", *promise_text(found)]
+    events = found.events()
+    if settings.retry_rejected and events["refused"]:
+        lines.append(f"  refused by the API before: {plural(events['refused'], 'event')}")
     if settings.is_part:
         lines += _limit_lines(found, settings, total)
-    if again := max(0, total - found.events()["ready"]):
-        lines.append(f"and {plural(again, 'event')} that the API refused before")
     took = duration(requests / settings.rate)
     lines.append(f"{plural(total, 'event')} in {plural(requests, 'request')}, {took}.")
     if not settings.sandbox:
@@ -136,7 +137,7 @@ def _limit_lines(found: Survey, settings: Settings, total: int) -> Iterator[str]
         yield f"only the first {'event' if total == 1 else plural(total, 'event')} of these, as --limit says:"
         return
     first = "event" if settings.limit_each == 1 else plural(settings.limit_each, "event")
-    says = "--limit-each says" if settings.limit is None else "--limit-each and --limit say"
+    says = "--limit-each and --limit say" if total == settings.limit else "--limit-each says"
     yield f"only the first {first} of each name, {total:,} in all, as {says}:"
 
 
