@@ -1,8 +1,11 @@
 """What a changed mapping would do to the ids of events that were delivered.
 
-The ledger keeps, by the mapping file's place, what of it ids hang on. Where that is another now, the export is read
-once more as the mapping was: an event that is delivered under its old id and new under the one it would get now would
-be sent again, and the store would count it twice.
+The ledger keeps, by the mapping file's place, what of it ids hang on, and what they hung on before. Where that is
+another now, the export is read once more as the mapping was: an event that is delivered under its old id and new under
+the one it would get now would be sent again, and the store would count it twice.
+
+What was before is kept after a run that met none of the old events: an export of new rows alone tells nothing of those
+that the next one may hold.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
@@ -29,7 +33,10 @@ from backfill.shape import compile_shaper
 from backfill.survey import survey
 from backfill.tally import Survey, resolve
 
-__all__ = ["identity_of", "moved"]
+__all__ = ["identity_of", "is_as_it_was", "moved", "remembered"]
+
+BEFORE = "before"
+MOST_BEFORE = 5
 
 
 def identity_of(planned: Plan) -> dict[str, Any]:
@@ -64,9 +71,49 @@ def moved(
     `found` is what the survey found with the mapping as it is, `name` what the ledger calls it. `other_files`: the
     export is not the mapping's own, such as a mended rejected.csv, and may be written otherwise.
     """
-    before, after = ledger.identity(name), identity_of(planned)
-    if before is None or before == after or ledger.is_empty():
+    stored, after = ledger.identity(name), identity_of(planned)
+    if stored is None or ledger.is_empty():
         return None
+    last, earlier = _last(stored), stored.get(BEFORE, [])
+    if last != after and (problem := _look(planned, found, ledger, last, now, scratch, lenient=other_files)):
+        return problem
+    if earlier and np.isin(found.index.states, (State.NEW, State.KEPT)).any():
+        for before in earlier:
+            if before != after and (problem := _look(planned, found, ledger, before, now, scratch, lenient=True)):
+                return problem
+    return None
+
+
+def is_as_it_was(stored: dict[str, Any] | None, planned: Plan) -> bool:
+    """Whether ids hang on the same as when the ledger was last told."""
+    return stored is not None and _last(stored) == identity_of(planned)
+
+
+def remembered(stored: dict[str, Any] | None, planned: Plan, *, new_ids: bool) -> dict[str, Any]:
+    """What the ledger is to keep. `new_ids`: that old events come again is wanted, so that nobody asks again."""
+    after = identity_of(planned)
+    if stored is None or new_ids:
+        return after
+    earlier = [one for one in (_last(stored), *stored.get(BEFORE, [])) if one != after]
+    return {**after, BEFORE: earlier[:MOST_BEFORE]} if earlier else after
+
+
+def _last(stored: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in stored.items() if key != BEFORE}
+
+
+def _look(
+    planned: Plan,
+    found: Survey,
+    ledger: Ledger,
+    before: dict[str, Any],
+    now: datetime,
+    scratch: Path | None,
+    *,
+    lenient: bool,
+) -> MappingError | None:
+    """What is wrong if events were delivered as ids were `before`. `lenient`: no word where that can't be found out."""
+    after = identity_of(planned)
     old_ids = [one["uniqueId"] for one in before["events"]]
     new_ids = [one["uniqueId"] for one in after["events"]]
     number = next((i for i, (old, new) in enumerate(zip(old_ids, new_ids, strict=False)) if old != new), None)
@@ -74,7 +121,7 @@ def moved(
     try:
         old = _plan(planned, before, now)
     except (MappingError, ExportError, ValidationError):
-        if other_files:
+        if lenient:
             return None
         what = (
             f"events that this mapping delivered may be sent again under other ids, and be counted twice: "

@@ -20,7 +20,7 @@ from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageEr
 from backfill.index import State
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
-from backfill.moved import identity_of, moved
+from backfill.moved import is_as_it_was, moved, remembered
 from backfill.observer import Observer
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.plan import Plan, plan
@@ -195,7 +195,7 @@ class _Going:
 
     def _pass_over(self) -> None:
         """Leave out the files that have not changed since they were delivered."""
-        if self.ledger.identity(self.name) != identity_of(self.planned):
+        if not is_as_it_was(self.ledger.identity(self.name), self.planned):
             # Whether delivered events would get other ids, only all files show.
             return
         self.passed = pass_over(self.planned, self.ledger, self.name)
@@ -237,7 +237,8 @@ class _Going:
         if not self.flags.files and (not part or self.ledger.identity(self.name) is None):
             # Before the first request, so that no kill comes between. After a part of the export, a canary or one with
             # a file that can't be read, nobody knows of the others' events: it is asked once more.
-            self.ledger.set_identity(self.name, identity_of(self.planned))
+            stored = self.ledger.identity(self.name)
+            self.ledger.set_identity(self.name, remembered(stored, self.planned, new_ids=self.flags.new_ids))
         if delivery.total:
             self._deliver(delivery)
         check_balance(self.found, self.delivered, delivery.total)

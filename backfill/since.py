@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from backfill.ledger import Ledger
-from backfill.moved import identity_of
+from backfill.moved import is_as_it_was
 from backfill.plan import Plan
 from backfill.tally import Survey
 from backfill.unchanged import recipe
@@ -65,7 +65,7 @@ def reading_from(planned: Plan, ledger: Ledger | None, name: str, *, everything:
     known = None if ledger is None or everything else ledger.mark(name)
     if ledger is None or known is None or known["made"] != _made(planned):
         return reading
-    if ledger.identity(name) != identity_of(planned):
+    if not is_as_it_was(ledger.identity(name), planned):
         # Whether delivered events would get other ids, only all rows show.
         return reading
     mark = int(known["mark"])

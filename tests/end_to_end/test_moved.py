@@ -157,3 +157,24 @@ def test_two_mappings_of_one_name_over_one_ledger(shop, box):
             shop.do("run", f"{name}/mapping.yaml")
     assert len(box.ids(STORE)) == 4
     assert box.summary().duplicates == 0
+
+
+def test_ids_that_changed_in_a_night_of_new_rows_alone_are_noticed_when_the_old_rows_come_again(shop, box):
+    def night(first, count, unique_id, **kinds):
+        shop.orders(count, first=first)
+        shop.mapping(event={"uniqueId": unique_id})
+        return shop.deliver("--rate", "1000", **kinds)
+
+    night(1, 20, "order:{order_id}")
+    # A colleague's edit. Tonight's export holds three new rows: nothing of it was delivered before.
+    night(21, 3, "shop:{order_id}")
+    delivered = box.ids(STORE)
+    night(21, 5, "shop:{order_id}")  # what is known goes on
+    run = night(1, 25, "shop:{order_id}", status=78)
+    assert "20 events that this mapping delivered would be sent again" in run.done.err
+    assert 'was "order:{order_id}"' in run.done.err
+    assert len(box.ids(STORE)) == len(delivered) + 2
+    shop.deliver("--rate", "1000", "--new-ids")
+    assert len(box.ids(STORE)) == len(delivered) + 2 + 20
+    # It was agreed to once: nobody is asked again.
+    night(1, 26, "shop:{order_id}")
