@@ -47,7 +47,10 @@ def metrics_text(ended: Ended, succeeded: float | None) -> str:
     if summary is not None:
         events = [({**labels, "outcome": name}, count) for name, count in summary["events"].items() if name != "total"]
         rows = [({**labels, "outcome": name}, count) for name, count in summary["rows"].items() if name != "read"]
-        lines += _gauge("backfill_events", "Events of the last run by what became of them.", events)
+        became = "Events of the last run by what became of them; pending has backfill_kept_back_events in it."
+        lines += _gauge("backfill_events", became, events)
+        kept = [(labels, summary["kept_back"])]
+        lines += _gauge("backfill_kept_back_events", "Events that the last run kept back as too new.", kept)
         lines += _gauge("backfill_rows", "Rows that the last run read, by what became of them.", rows)
         lines += _gauge("backfill_requests", "Requests of the last run.", [(labels, summary["requests"])])
         lines += _gauge(

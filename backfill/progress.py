@@ -9,7 +9,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -115,6 +115,7 @@ class JsonLines(Plain):
     def __init__(self, out: IO[str] | None = None, *, every: float = 1.0) -> None:
         super().__init__(every=every)
         self._out = out or sys.stdout
+        self._summed = False
 
     def emit(self, kind: str, **fields: Any) -> None:
         """One object. A reader that has gone stops no run."""
@@ -127,7 +128,7 @@ class JsonLines(Plain):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
+        if error is not None and not self._summed:
             self.failed(as_told(error))
         super().__exit__(kind, error, trace)
 
@@ -135,8 +136,16 @@ class JsonLines(Plain):
         """The error with which the command ends."""
         self.emit("error", exit=error.status, message=error.message, hint=error.hint)
 
+    def summary(self, summary: Mapping[str, Any], folder: Path) -> None:
+        """The last object: what is noted later goes to stderr."""
+        self.emit("summary", **summary, folder=str(folder))
+        self._summed = True
+
     def note(self, text: str) -> None:
-        self.emit("note", text=text)
+        if self._summed:
+            super().note(text)
+        else:
+            self.emit("note", text=text)
 
     def sandbox(self, page_url: str, database: Path) -> None:
         self.emit("sandbox", url=page_url, database=str(database))

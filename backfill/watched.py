@@ -20,12 +20,16 @@ from backfill.metrics import Ended, write_metrics
 from backfill.ping import ping, ping_url
 from backfill.run import Result
 from backfill.settings import Flags
+from backfill.signals import later
 
 __all__ = ["Watched"]
 
 
 class Watched:
-    """Around a run, whose `result` is to be set: tells at its begin and at its end, however it ends."""
+    """Around a run, whose `result` is to be set: tells at its begin and at its end, however it ends.
+
+    A signal at the end gives up the telling, and nothing else.
+    """
 
     def __init__(
         self, mapping: Path, flags: Flags, note: Callable[[str], Any], *, metrics_file: Path | None, url: str | None
@@ -57,8 +61,15 @@ class Watched:
     ) -> None:
         told = as_told(error) if error is not None else self.result.error if self.result else None
         status = told.status if error is not None and told else self.result.status if self.result else 0
-        self._write(status)
-        self._ping("" if status == 0 else str(status), hurry=isinstance(told, InterruptedRun))
+        try:
+            with later() as arise:
+                self._write(status)
+                arise()
+            self._ping("" if status == 0 else str(status), hurry=isinstance(told, InterruptedRun))
+        except (KeyboardInterrupt, InterruptedRun):
+            # However the run ended, it had ended before.
+            if self._url:
+                self._note("--ping: given up at a signal")
 
     def _write(self, status: int) -> None:
         if self._metrics is None:

@@ -25,10 +25,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
+from backfill.cli import backfill
 from backfill.errors import SettingsError, StorageError, UsageError
 from backfill.sandbox import SandboxThread
 from backfill.schedule import FORMS, Job, Options, plan_job, render, save
 from backfill.schedule.forms import _block
+from backfill.schedule.job import _VARIABLES
 from backfill.schedule.quoting import (
     cron_words,
     kubernetes_list,
@@ -155,6 +157,54 @@ def test_nothing_secret_and_everything_passed_on(form: str, tmp_path: Path) -> N
         "metrics file /var/lib/metrics/b.prom", "ping https://ping.example.com/7f3a",
     ):  # fmt: skip
         assert wanted in words, wanted
+
+
+def test_every_variable_of_a_run_is_passed_on(tmp_path: Path) -> None:
+    package = ROOT / "backfill"
+    read = {
+        name
+        for file in (package / "settings.py", *(package / "cli").glob("*.py"))
+        for name in re.findall(r"BACKFILL_[A-Z_]*[A-Z]", file.read_text())
+    }
+    # --state and --ping are passed on by themselves; completion is the shell's.
+    assert read - {"BACKFILL_STATE", "BACKFILL_PING", "BACKFILL_COMPLETE"} == set(_VARIABLES)
+    (tmp_path / "orders.yaml").write_text(MAPPING)
+    values = {"ENDPOINT": "bulk", "RATE": "20", "CONCURRENCY": "4", "NOT_NEWER_THAN": "72h", "STATE": "/srv/state"}
+    values["PING"] = "https://ping.example.com/7f3a"
+    environment = {"REDO_STORE_ID": STORE, **{f"BACKFILL_{name}": value for name, value in values.items()}}
+
+    def words(flags: Flags, **options: str) -> list[str]:
+        return plan_job(tmp_path / "orders.yaml", flags, Options("02:00", **options), environment).run()
+
+    told = words(Flags())
+    for name, value in values.items():
+        assert told[told.index(f"--{name.lower().replace('_', '-')}") + 1] == value
+    # What is said to the command comes before.
+    told = words(Flags(not_newer_than="0h"), ping="https://ping.example.com/mine")
+    assert told[told.index("--not-newer-than") + 1] == "0h"
+    assert told[told.index("--ping") + 1] == "https://ping.example.com/mine"
+
+
+def test_settings_of_which_a_run_would_not_begin(tmp_path: Path) -> None:
+    (tmp_path / "orders.yaml").write_text(MAPPING)
+    for flags, ping, more, said in (
+        (Flags(), "foo", {}, "not an http or https URL"),
+        (Flags(), None, {"BACKFILL_PING": "foo"}, "not an http or https URL"),
+        (Flags(not_newer_than="soon"), None, {}, '--not-newer-than: "soon"'),
+        (Flags(), None, {"BACKFILL_NOT_NEWER_THAN": "soon"}, 'BACKFILL_NOT_NEWER_THAN: "soon"'),
+    ):
+        with pytest.raises(SettingsError, match=said) as raised:
+            plan_job(tmp_path / "orders.yaml", flags, Options("02:00", ping=ping), {"REDO_STORE_ID": STORE, **more})
+        assert raised.value.hint
+
+
+def test_the_age_is_said_to_the_command_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "orders.yaml").write_text(MAPPING)
+    said = ["--at", "02:00", "--as", "cron", "--store", STORE, "--not-newer-than", "3d"]
+    assert backfill.main(["schedule", str(tmp_path / "orders.yaml"), *said], standalone_mode=False) == 0
+    *above, line = capsys.readouterr().out.splitlines()
+    assert "--not-newer-than 3d" in line
+    assert any("backfill schedule" in one and "--not-newer-than 3d" in one for one in above)
 
 
 # --------------------------------------------------------------------------------------------------------- their words
@@ -651,7 +701,7 @@ def test_what_no_schedule_can_hold(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not seen"):
         plan(name="a\nb.yaml")
     with pytest.raises(UsageError, match="not seen"):
-        plan(ping="https://ping.example.com/\u202e")
+        plan(metrics_file=Path("/var/lib/\u202e.prom"))
     with pytest.raises(SettingsError, match="no store is given"):
         plan_job(tmp_path / "orders.yaml", Flags(), Options("02:00"), {})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,10 @@ from backfill.cli.shared import (
     show,
     tell,
 )
+
+if TYPE_CHECKING:
+    from backfill.progress import Plain
+    from backfill.run import Result
 
 __all__ = ["run"]
 
@@ -83,8 +87,6 @@ def run(
     its error.
     """
     from backfill import run as runs
-    from backfill.report import describe
-    from backfill.report.text import result_text
     from backfill.watched import Watched
 
     said = flags(options)
@@ -93,17 +95,25 @@ def run(
         Watched(mapping, said, observer.note, metrics_file=metrics_file, url=ping) as watched,
     ):
         result = watched.result = runs.run(mapping, said, observer)
-    if as_json:
-        from backfill.progress import JsonLines
+        # First: who watches from outside may be long in answering.
+        _show(result, observer)
+    return result.status
 
-        lines = JsonLines()
+
+def _show(result: Result, observer: Plain) -> None:
+    """How a run ended, in the words or the lines that its observer had."""
+    from backfill.progress import JsonLines
+    from backfill.report import describe
+    from backfill.report.text import result_text
+
+    observer.close()
+    if isinstance(observer, JsonLines):
         if result.error is not None:
-            lines.failed(result.error)
-        lines.emit("summary", **result.summary, folder=str(result.folder))
+            observer.failed(result.error)
+        observer.summary(result.summary, result.folder)
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
                   ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip
         show(result_text(result.summary, *describe(result.status, result.summary), places), words=True)
     if result.error is not None:
         tell(result.error)
-    return result.status

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from backfill.cli.shared import BASE_URL, MAPPING, STATE, STORE, flags, show
+from backfill.cli.shared import BASE_URL, MAPPING, NOT_NEWER_THAN, STATE, STORE, flags, show
 
 __all__ = ["schedule"]
 
@@ -20,12 +20,13 @@ FORMS = ("cron", "systemd", "kubernetes", "github-actions", "airflow")
 @click.option("--at", required=True, metavar="HH:MM", help="The time of day.")
 @click.option("--as", "form", required=True, type=click.Choice(FORMS), help="For which scheduler.")
 @click.option("--timezone", metavar="ZONE", help="Whose time of day, such as Europe/Berlin; else this machine's.")
-@click.option("--ping", metavar="URL", help="A dead man's switch for `run` to tell how it ended.")
+@click.option("--ping", metavar="URL", help="A dead man's switch for `run` to tell how it ended [BACKFILL_PING].")
 @click.option(
     "--metrics-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where `run` leaves its numbers for Prometheus.",
 )
+@NOT_NEWER_THAN
 @STORE
 @BASE_URL
 @STATE
@@ -57,6 +58,7 @@ def schedule(
         ("--timezone", timezone),
         ("--ping", ping),
         ("--metrics-file", metrics_file and metrics_file.absolute()),
+        ("--not-newer-than", options["not_newer_than"]),
         ("--store", options["store"]),
         ("--base-url", options["base_url"]),
         ("--state", options["state"] and options["state"].absolute()),

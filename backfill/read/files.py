@@ -158,9 +158,9 @@ def fingerprint(file: ExportFile) -> Fingerprint:
 def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> list[ExportFile]:
     """The files of `source.files`, in the order that the entries and then their names give.
 
-    `base` is the mapping's folder: entries are relative to it. A folder stands for every file of a known
-    suffix below it; names that start with `.` or `_` are left out, as Spark and Hive write them for
-    themselves.
+    Entries are relative to `base`: the mapping's folder, or for --files where the command runs. A folder stands for
+    every file of a known suffix below it; names that start with `.` or `_` are left out, as Spark and Hive write them
+    for themselves.
     """
     found: list[ExportFile] = []
     seen: set[str] = set()
@@ -304,7 +304,7 @@ def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, 
     else:
         siblings = [found.name for found in full.parent.iterdir()] if full.parent.is_dir() else []
         close = _near(full.name, siblings)
-        hint = f'did you mean "{close}"?' if close else f"paths are relative to the mapping's folder, {base}"
+        hint = f'did you mean "{close}"?' if close else f"it is looked for in {Path(_absolute(str(full))).parent}"
         raise ExportError(f"{entry}: no such file", hint=hint)
     return [(_absolute(name), _shown(name, base)) for name in names]
 

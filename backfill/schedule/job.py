@@ -15,10 +15,11 @@ from pathlib import Path
 
 from backfill import mapping as mappings
 from backfill.errors import SettingsError, UsageError
+from backfill.ping import ping_url
 from backfill.printable import printable
 from backfill.schedule.zones import checked_zone, machine_zone
 from backfill.send import check_base_url
-from backfill.settings import Flags, state_folder
+from backfill.settings import Flags, kept_back, state_folder
 
 __all__ = ["Job", "Options", "plan_job"]
 
@@ -27,6 +28,7 @@ _VARIABLES = {
     "BACKFILL_ENDPOINT": "--endpoint",
     "BACKFILL_RATE": "--rate",
     "BACKFILL_CONCURRENCY": "--concurrency",
+    "BACKFILL_NOT_NEWER_THAN": "--not-newer-than",
 }
 # The longest name of a CronJob is 52 letters; "backfill-" stands before this.
 _SLUG = 43
@@ -90,8 +92,8 @@ class Job:
 def plan_job(mapping: Path, flags: Flags, options: Options, environment: MappingOf[str, str] = os.environ) -> Job:
     """The nightly run of a mapping, with the settings that hold now.
 
-    Raises MappingError for a mapping that is wrong, SettingsError for one without a store, UsageError for what no
-    schedule can hold.
+    Raises MappingError for a mapping that is wrong, SettingsError for one without a store and for settings that can't
+    be, UsageError for what no schedule can hold.
     """
     loaded = mappings.load(mapping)
     store = flags.store or environment.get("REDO_STORE_ID")
@@ -101,11 +103,15 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
             hint="set delivery.store in the mapping, REDO_STORE_ID or --store",
         )
     base_url = flags.base_url or environment.get("REDO_BASE_URL")
+    ping = options.ping or environment.get("BACKFILL_PING")
+    # An age that can't be is said now, not at night.
+    kept_back(loaded.delivery, flags, environment)
+    said = {"--not-newer-than": flags.not_newer_than}
     words: list[str] = []
     for flag, value in [
         ("--store", store),
         ("--base-url", check_base_url(base_url) if base_url else None),
-        *((flag, environment.get(variable)) for variable, flag in _VARIABLES.items()),
+        *((flag, said.get(flag) or environment.get(variable)) for variable, flag in _VARIABLES.items()),
     ]:
         words += [flag, value] if value else []
     path = _absolute(mapping)
@@ -122,7 +128,7 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
         state_given=bool(flags.state or environment.get("BACKFILL_STATE")),
         secret_file=_absolute(Path(secret)) if secret else path.parent / "redo-secret.txt",
         metrics_file=_absolute(options.metrics_file) if options.metrics_file else None,
-        ping=options.ping,
+        ping=ping_url(ping) if ping else None,
         at=_time(options.at),
         zone=checked_zone(options.timezone) if options.timezone else None,
         machine=machine_zone(environment),

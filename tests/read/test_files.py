@@ -10,6 +10,8 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +20,9 @@ import polars as pl
 import pytest
 import zstandard
 
+from backfill import mapping as mappings
 from backfill.errors import ExportError
+from backfill.plan import plan
 from backfill.read.files import find_files
 from tests.read.support import content, opened, read_text
 
@@ -54,7 +58,7 @@ def test_files_are_read_in_their_order(tmp_path: Path) -> None:
     ("entry", "said", "hint"),
     [
         ("oders.csv", "oders.csv: no such file", 'did you mean "orders.csv"?'),
-        ("nowhere/x.csv", "nowhere/x.csv: no such file", "relative to the mapping's folder"),
+        ("nowhere/x.csv", "nowhere/x.csv: no such file", "it is looked for in /"),
         ("*.parquet", "no file matches this pattern", "it is looked for in"),
         ("empty", "no file of a known kind", ".csv"),
         ("data.xyz", "suffix says nothing", "source.format"),
@@ -67,6 +71,18 @@ def test_what_is_not_there(tmp_path: Path, entry: str, said: str, hint: str) -> 
         opened(tmp_path, entry)
     assert said in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_where_a_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop").mkdir()
+    fill(tmp_path / "shop", "orders.csv")
+    (tmp_path / "shop" / "orders.yaml").write_text("source: {files: gone/away.csv}\n")
+    monkeypatch.chdir(tmp_path)
+    draft = replace(mappings.read(Path("shop/orders.yaml")), problems=[])
+    for files, folder in (((), tmp_path / "shop" / "gone"), (("mended.csv",), tmp_path)):
+        with pytest.raises(ExportError) as caught:
+            plan(draft, datetime.now(UTC), files)
+        assert caught.value.hint == f"it is looked for in {folder}"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -16,6 +18,7 @@ from backfill.metrics import Ended, last_success, metrics_text, write_metrics
 from backfill.ping import ping, ping_url
 from backfill.run import Result
 from backfill.settings import Flags
+from backfill.signals import kept
 from backfill.watched import Watched
 from tests.run.support import summary
 
@@ -41,6 +44,17 @@ def test_what_the_collector_reads():
     assert found[at("rows", outcome="mapped")] == 1
     assert (found[at("requests")], found[at("retries")], found[at("rate_limited")]) == (1, 0, 0)
     assert len([name for name, _ in found if name == "backfill_events"]) == 7
+    assert found[at("kept_back_events")] == 0
+
+
+def test_what_waits_on_purpose_can_be_subtracted():
+    waiting = summary(events={"total": 5, "accepted": 0, "pending": 5}, kept_back=3)
+    text = metrics_text(Ended("orders.yaml", "s", 0, 1.0, 0.0, waiting), None)
+    found = samples(text)
+    assert found[at("events", outcome="pending")] - found[at("kept_back_events")] == 2
+    assert (
+        "# HELP backfill_events Events of the last run by what became of them; pending has backfill_kept_back" in text
+    )
 
 
 def test_names_of_files_are_escaped():
@@ -200,3 +214,49 @@ def test_the_command_passes_it_on(switch, tmp_path, monkeypatch):
         )
     assert switch.calls == ["/key/start", "/key/78"]
     assert samples(file.read_text())[at("exit_status")] == 78
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ended", [result(0), result(75, StoppedError("stopped"))])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_signal_in_the_last_ping_gives_up_the_ping_alone(tmp_path, monkeypatch, capsys, number, ended, as_json):
+    from backfill.cli import backfill, guarded
+
+    file = tmp_path / "m.prom"
+    before: list[str] = []
+
+    def call(url: str, **_options: Any) -> None:
+        if not url.endswith("/start"):
+            assert samples(file.read_text())[at("exit_status")] == ended.status
+            before.append(capsys.readouterr().out)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr("backfill.run.run", lambda *_: ended)
+    monkeypatch.setattr("backfill.watched.ping", call)
+    said = ["run", "orders.yaml", "--store", "s", "--ping", "https://ping.example.com", "--metrics-file", str(file)]
+    with kept():
+        status = guarded(lambda: backfill.main([*said, *["--json"] * as_json], standalone_mode=False), debug=False)
+    assert status == ended.status
+    after = capsys.readouterr()
+    assert after.err == "note: --ping: given up at a signal\n"
+    # The result was printed before, and the summary is last.
+    assert not after.out
+    (printed,) = before
+    if as_json:
+        kinds = [json.loads(line)["type"] for line in printed.splitlines()]
+        assert kinds == (["error", "summary"] if ended.error else ["summary"])
+    else:
+        assert "events: 1 total" in printed
+
+
+def test_a_signal_while_the_metrics_are_written(switch, tmp_path, monkeypatch):
+    def write(path: Path, ended: Ended) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write_metrics(path, ended)
+
+    monkeypatch.setattr("backfill.watched.write_metrics", write)
+    file, notes = tmp_path / "m.prom", []
+    around(result(0), notes, metrics_file=file)
+    assert (samples(file.read_text())[at("exit_status")], notes) == (0, [])
+    around(result(0), notes, metrics_file=file, url=switch.url)
+    assert (switch.calls, notes) == (["/key/start"], ["--ping: given up at a signal"])
