@@ -161,7 +161,7 @@ def test_two_mappings_of_one_name_over_one_ledger(shop, box):
 
 def test_ids_that_changed_in_a_night_of_new_rows_alone_are_noticed_when_the_old_rows_come_again(shop, box):
     def night(first, count, unique_id, **kinds):
-        shop.orders(count, first=first)
+        shop.orders(count, start=first)
         shop.mapping(event={"uniqueId": unique_id})
         return shop.deliver("--rate", "1000", **kinds)
 
