@@ -71,11 +71,8 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
             "Mend the rejected rows in rejected.csv and import that file (the same command with --files), "
             "or mend the export or the mapping and run again."
         )
-    if since and since["stuck"]:
-        todo.append(
-            f"A rejected row has no {since['column']} that can be read: until it is mended, each run reads from where "
-            "this one did."
-        )
+    if since:
+        todo += _of_since(since)
     if events["changed"]:
         parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
         todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
@@ -83,6 +80,21 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(part)
         todo.append(then)
     return ", ".join(parts) + ".", " ".join(filter(None, todo)) or "There is nothing to do."
+
+
+def _of_since(since: dict[str, Any]) -> Iterator[str]:
+    """What to do about that which keeps `source.since` back."""
+    if since["stuck"]:
+        yield (
+            f"A rejected row has no {since['column']} that can be read: until it is mended, each run reads from where "
+            "this one did."
+        )
+    if since["stands_out"] is not None:
+        yield (
+            f"{since['column']} {since['stands_out']} stands far beyond {since['stands_behind']}, which is as far as "
+            "source.since goes: mend the number if it is mistyped; if it is right, more such numbers will have it go "
+            "on by itself, and a lookback as long as such a step at once."
+        )
 
 
 def since_text(since: dict[str, Any]) -> str:
