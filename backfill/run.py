@@ -155,11 +155,12 @@ class _Going:
         self.delivered.error = self.delivered.error or error
 
     def _check(self) -> None:
-        if not self.flags.files and not self.flags.reread:
-            self._pass_over()
-        self.reading = without(self.planned, self.passed)
         everything = bool(self.flags.files) or self.flags.reread
         self.since = reading_from(self.planned, self.ledger, self.name, everything=everything)
+        # With its mark void, what earlier runs left out as older is to be read, also of files that have not changed.
+        if not everything and not (self.since and self.since.is_void):
+            self._pass_over()
+        self.reading = without(self.planned, self.passed)
         if self.since and self.since.start is not None:
             self.reading = self.reading.since(self.since.start)
             self.observer.note(f"{since_text(self.since.told(self.reading, self.found))} (--reread reads all)")
@@ -247,7 +248,7 @@ class _Going:
             sent = not (done.error or done.pending or done.refused or settings.is_part)
             remember(self.planned, self.found, self.passed, self.ledger, self.name, self.world.now(), sent=sent)
             if self.since and sent:
-                advance(self.since, self.planned, self.found, self.ledger, self.name, self.started)
+                advance(self.since, self.planned, self.found, self.ledger, self.name)
 
     def _watch(self, state: Sending) -> None:
         self.course.add(state)

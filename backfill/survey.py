@@ -147,8 +147,8 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
     found.rows.mapped += shaped.mapped
     if planned.shaper.since is not None:
         found.window.older += shaped.older
-        found.window.see(shaped.rows[SINCE])
-        found.window.hold(_values(shaped.rows, [(one.file, one.row) for one in shaped.invalid]))
+        found.window.see(shaped.rows[SINCE], planned.shaper.since.most(now))
+        found.window.reject(_values(shaped.rows, [(one.file, one.row) for one in shaped.invalid]))
     found.invalid += len(shaped.invalid)
     add_problems(found, shaped.invalid)
     add_notices(found, shaped.notices)
@@ -289,10 +289,16 @@ def _hold_window(found: Survey, planned: Plan, scratch: Path | None) -> None:
     """The rows of events that were made and are neither delivered nor to be sent hold the mark of `source.since`."""
     if planned.shaper.since is None or found.unread:
         return
-    undone = ~np.isin(found.index.states, (State.NEW, State.DELIVERED, State.DUPLICATE, State.CHANGED))
-    for one in again(planned, found, scratch, undone):
-        events = one.shaped.events.filter(pl.Series(undone[one.at : one.at + one.shaped.events.height]))
-        found.window.hold(_values(one.shaped.rows, events.select(FILE, ROW).rows()))
+    states = found.index.states
+    waits = states == State.KEPT
+    # The duplicate of one that is kept back is what is sent where the other is gone by then.
+    waits[found.index.kept_twice] = True
+    rejected = ~waits & ~np.isin(states, (State.NEW, State.DELIVERED, State.DUPLICATE, State.CHANGED))
+    for one in again(planned, found, scratch, waits | rejected):
+        mine = slice(one.at, one.at + one.shaped.events.height)
+        for undone, note in ((waits, found.window.wait), (rejected, found.window.reject)):
+            events = one.shaped.events.filter(pl.Series(undone[mine]))
+            note(_values(one.shaped.rows, events.select(FILE, ROW).rows()))
 
 
 def _values(rows: pl.DataFrame, places: Sequence[tuple[int, int]]) -> pl.Series:

@@ -36,6 +36,8 @@ __all__ = [
 EXAMPLES = 5
 RECENT = timedelta(hours=72)
 MANY_NAMES = 50
+# So many of the greatest values show how far apart they usually are.
+GREATEST = 200
 
 
 @dataclass
@@ -70,26 +72,33 @@ class Tally:
 @dataclass
 class Window:
     """What was seen of `source.since`: rows that were `older` and left out, rows without a value (`unknown`), the
-    greatest value (`newest`), and the least one of a row that is rejected or refused (`held`); `stuck`: of a rejected
-    row it is not known.
+    `greatest` values that differ, from the greatest down, and the least one of a row that is rejected, refused or kept
+    back (`held`); `stuck`: of a rejected or refused row it is not known.
     """
 
     older: int = 0
     unknown: int = 0
-    newest: int | None = None
+    greatest: list[int] = field(default_factory=list)
     held: int | None = None
     stuck: bool = False
 
-    def see(self, values: pl.Series) -> None:
-        """The values of rows that were read."""
+    def see(self, values: pl.Series, most: int | None = None) -> None:
+        """The values of rows that were read; those above `most` tell nothing of what is still to come."""
         self.unknown += values.null_count()
-        greatest = values.max()
-        if isinstance(greatest, int):
-            self.newest = greatest if self.newest is None else max(self.newest, greatest)
+        seen = values.drop_nulls() if most is None else values.filter(values <= most)
+        self.greatest = sorted({*self.greatest, *seen.unique().top_k(GREATEST)}, reverse=True)[:GREATEST]
 
-    def hold(self, values: pl.Series) -> None:
-        """The values of rows of which something is rejected or refused."""
+    @property
+    def newest(self) -> int | None:
+        return self.greatest[0] if self.greatest else None
+
+    def reject(self, values: pl.Series) -> None:
+        """The values of rows of which something is rejected or refused: mended, such a row may have any value."""
         self.stuck = self.stuck or values.null_count() > 0
+        self.wait(values)
+
+    def wait(self, values: pl.Series) -> None:
+        """The values of rows that have to be read again. Those without a value always are."""
         least = values.min()
         if isinstance(least, int):
             self.held = least if self.held is None else min(self.held, least)

@@ -77,9 +77,11 @@ def job(**changes: object) -> Job:
         zone=None,
         machine="Europe/Berlin",
         owner="ada",
+        name="orders",
         again=("schedule", "/srv/shop/orders.yaml", "--at", "02:30", "--as", "…"),
     )
-    return replace(made, **changes)
+    changed = replace(made, **changes)
+    return changed if "name" in changes else replace(changed, name=changed.mapping.stem)
 
 
 WATCHED = job(
@@ -720,19 +722,23 @@ def test_zones(tmp_path: Path) -> None:
 def test_into_a_file_or_a_folder(tmp_path: Path) -> None:
     crontab, units = render(PLAIN, "cron", YEAR), render(PLAIN, "systemd", YEAR)
     place = tmp_path / "night.cron"
-    assert save(crontab, place) == save(crontab, place) == [place]
+    assert save(crontab, place, PLAIN.mapping) == save(crontab, place, PLAIN.mapping) == [place]
     folder = tmp_path / "units"
     with pytest.raises(UsageError, match="is no folder"):
-        save(units, folder)
+        save(units, folder, PLAIN.mapping)
     folder.mkdir()
-    assert save(units, folder) == [folder / "backfill-orders.service", folder / "backfill-orders.timer"]
+    assert save(units, folder, PLAIN.mapping) == [folder / "backfill-orders.service", folder / "backfill-orders.timer"]
     assert [path.read_text() for path in sorted(folder.iterdir())] == list(units.values())
+    with pytest.raises(UsageError, match="is there already, for another mapping"):
+        save(units, folder, Path("/srv/other/orders.yaml"))
+    named = render(replace(PLAIN, name="Acme, Inc."), "systemd", YEAR)
+    assert list(named) == ["backfill-acme-inc.service", "backfill-acme-inc.timer"]
     place.write_text("# mine\n")
     with pytest.raises(UsageError, match="not written by this command"):
-        save(crontab, place)
+        save(crontab, place, PLAIN.mapping)
     assert place.read_text() == "# mine\n"
     with pytest.raises(StorageError, match="can't write"):
-        save(crontab, tmp_path / "missing" / "night.cron")
+        save(crontab, tmp_path / "missing" / "night.cron", PLAIN.mapping)
 
 
 def test_the_command(lone_shop: Shop) -> None:

@@ -27,6 +27,7 @@ FORMS = ("cron", "systemd", "kubernetes", "github-actions", "airflow")
     help="Where `run` leaves its numbers for Prometheus.",
 )
 @NOT_NEWER_THAN
+@click.option("--name", help="What its files and units are named after; else the mapping's name. One for each store.")
 @STORE
 @BASE_URL
 @STATE
@@ -39,6 +40,7 @@ def schedule(
     timezone: str | None,
     ping: str | None,
     metrics_file: Path | None,
+    name: str | None,
     output: Path | None,
     **options: Any,
 ) -> int:
@@ -59,15 +61,16 @@ def schedule(
         ("--ping", ping),
         ("--metrics-file", metrics_file and metrics_file.absolute()),
         ("--not-newer-than", options["not_newer_than"]),
+        ("--name", name),
         ("--store", options["store"]),
         ("--base-url", options["base_url"]),
         ("--state", options["state"] and options["state"].absolute()),
     ]:
         again += [flag, str(value)] if value else []
-    job = plan_job(mapping, flags(options), Options(at, timezone, ping, metrics_file, tuple(again)))
+    job = plan_job(mapping, flags(options), Options(at, timezone, ping, metrics_file, tuple(again), name))
     files = render(job, form, datetime.now(UTC).year)
     if output:
-        for path in save(files, output):
+        for path in save(files, output, mapping.absolute()):
             show(str(path))
         return 0
     for number, text in enumerate(files.values()):

@@ -102,7 +102,8 @@ class Lock:
             self.let_go()
             raise StorageError(
                 f"taking the lock {self._path}: {error.strerror}",
-                hint="The state folder must be on a disk that can be written; --state names another.",
+                hint="Make room on the disk, or mend the folder's permissions, and run again. Another folder (--state) "
+                "has another ledger, which knows of nothing that was delivered.",
             ) from error
 
     def _take(self) -> None:

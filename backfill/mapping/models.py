@@ -225,11 +225,14 @@ class Source(Model):
         None,
         description="Read only what is newer than what was delivered. The ledger keeps a mark for each mapping and "
         "store: the greatest value of `column` that was read by a run which ended with every event delivered, now or "
-        "before. It never passes a row that is rejected or refused, so that such a row is read until it is mended, nor "
-        "the time of the run. A run with events left, one with `--limit` or `--files`, and one that was interrupted "
-        "leave it where it is. The next run reads the rows from the mark less `lookback` on; older ones count as "
-        "filtered, and whole row groups of Parquet that are older are not read at all. Another mapping or release, and "
-        "`--reread`, read everything. Not with `group_by` or `occurrence`, where an event hangs on all rows.",
+        "before. It never passes a row that is rejected or refused, so that such a row is read until it is mended, "
+        "nor one that is kept back. A time later than the run's does not move it, and neither do numbers that leap, "
+        "as one that is mistyped does: by more than `lookback` and a hundred times the usual step, until a hundred "
+        "different ones stand beyond the leap; the run tells which number it is. A run with events left, one with "
+        "`--limit` or `--files`, and one that was interrupted leave it where it is. The next run reads the rows from "
+        "the mark less `lookback` on; older ones count as filtered, and whole row groups of Parquet that are older "
+        "are not read at all. Another mapping or release, and `--reread`, read everything. Not with `group_by` or "
+        "`occurrence`, where an event hangs on all rows.",
         examples=[{"column": "updated_at", "lookback": "3d"}],
     )
 

@@ -106,9 +106,7 @@ def _source() -> Schema:
     groups = _model(GroupBy, {"columns": _COLUMNS, "adjacent": boolean})
     since: dict[str, Schema] = {
         "column": _COLUMN,
-        "lookback": {
-            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,5}[smhdw]$"}]
-        },
+        "lookback": {"anyOf": [{"type": "integer", "minimum": 0}, _DURATION]},
         "format": _TEXT,
         "timezone": _TEXT,
     }

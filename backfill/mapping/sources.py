@@ -19,7 +19,6 @@ __all__ = ["read_delivery", "read_source"]
 
 FORMATS = ("csv", "parquet", "ndjson", "arrow", "excel")
 SCHEMES = ("s3", "gs", "az", "https")
-LOOKBACK = re.compile(r"[0-9]{1,5}[smhdw]")
 UNCHANGED = "a file that has not changed since it was delivered is not read again anyway"
 
 
@@ -109,11 +108,11 @@ class _Reader:
         return name
 
     def _lookback(self, tree: Tree, path: Path) -> str | int | None:
-        self.findings.seen(path, tree)
         value = tree.value if isinstance(tree, Text) else None
+        if isinstance(value, str):
+            return self.duration(tree, path)
+        self.findings.seen(path, tree)
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-        if isinstance(value, str) and LOOKBACK.fullmatch(value):
             return value
         hint = "times as in 30m, 12h or 3d, a column of numbers as in 1000"
         self.findings.wrong(tree, f"lookback has to be a time or a whole number, not {describe(tree)}", hint)

@@ -67,11 +67,8 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     if unreadable := summary["rows"]["unreadable"]:
         todo.append(f"Mend the {plural(unreadable, 'row')} that can't be read in the export, and run again.")
     todo += _to_mend(events)
-    if since and since["stuck"]:
-        todo.append(
-            f"A rejected row has no {since['column']} that can be read: until it is mended, each run reads from where "
-            "this one did."
-        )
+    if since:
+        todo += _of_since(since)
     if events["changed"]:
         parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
         todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
@@ -91,6 +88,21 @@ def _to_mend(events: dict[str, int]) -> Iterator[str]:
         yield (
             "See rejected.ndjson for what the API said of the events that it refused: mend the export or the mapping "
             "and run again, or send them as they are with --retry-rejected."
+        )
+
+
+def _of_since(since: dict[str, Any]) -> Iterator[str]:
+    """What to do about that which keeps `source.since` back."""
+    if since["stuck"]:
+        yield (
+            f"A rejected row has no {since['column']} that can be read: until it is mended, each run reads from where "
+            "this one did."
+        )
+    if since["stands_out"] is not None:
+        yield (
+            f"{since['column']} {since['stands_out']} stands far beyond {since['stands_behind']}, which is as far as "
+            "source.since goes: mend the number if it is mistyped; if it is right, more such numbers will have it go "
+            "on by itself, and a lookback as long as such a step at once."
         )
 
 

@@ -43,6 +43,7 @@ class Options:
     ping: str | None = None
     metrics_file: Path | None = None
     again: tuple[str, ...] = ()
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,13 @@ class Job:
     machine: str
     owner: str
     again: tuple[str, ...]
+    name: str
 
     @property
     def slug(self) -> str:
-        """The mapping's name in the letters that every scheduler takes in names."""
-        slug = re.sub(r"[^a-z0-9]+", "-", self.mapping.stem.lower())[:_SLUG].strip("-")
-        return slug or hashlib.sha256(self.mapping.stem.encode()).hexdigest()[:8]
+        """The job's name in the letters that every scheduler takes in names."""
+        slug = re.sub(r"[^a-z0-9]+", "-", self.name.lower())[:_SLUG].strip("-")
+        return slug or hashlib.sha256(self.name.encode()).hexdigest()[:8]
 
     @property
     def zone_name(self) -> str:
@@ -134,6 +136,7 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
         machine=machine_zone(environment),
         owner=_owner(state if state.exists() else path),
         again=options.again,
+        name=options.name or path.stem,
     )
     for word in (*job.program, *job.run(), *job.again, str(job.secret_file)):
         if word != printable(word) or "\n" in word or "\t" in word:

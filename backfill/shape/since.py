@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from backfill.errors import MappingProblem
-from backfill.mapping import Mapping
+from backfill.mapping import Mapping, parse_duration
 from backfill.shape.columns import Columns
 from backfill.shape.convert import FIRST, LAST, Numerals, Target, convert
 from backfill.shape.layers import Layers, roots
@@ -17,7 +18,6 @@ __all__ = ["SINCE", "Since", "compile_since"]
 
 # The column's value in the rows that were kept, as a number; null where there is none.
 SINCE = ":since"
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604_800}
 MICROSECONDS = 1_000_000
 # Local times do not go up with the times that they stand for: clocks are set back by an hour, or a whole day where a
 # country crossed the date line. Statistics tell of them only what is older by more than that.
@@ -44,6 +44,10 @@ class Since:
         """The value of each row; null where there is none, or none that can be read."""
         made = self.layers.apply(frame, roots([self.value]))
         return made.select(self.value.alias(SINCE)).to_series()
+
+    def most(self, now: datetime) -> int | None:
+        """The greatest value that a row can have come by: a date that is still to come was typed wrong, or planned."""
+        return int(now.timestamp() * MICROSECONDS) if self.is_time else None
 
     def newer(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows that are wanted, with SINCE. What has no value may be new."""
@@ -79,6 +83,6 @@ def compile_since(mapping: Mapping, columns: Columns) -> Since | MappingProblem 
     if not isinstance(said.lookback, str):
         return Since(said.column, is_time, said.lookback, value, 0, layers)
     value = layers.let(pl.when(value.is_between(FIRST, LAST)).then(value))
-    lookback = int(said.lookback[:-1]) * UNITS[said.lookback[-1]] * MICROSECONDS
+    lookback = parse_duration(said.lookback) // timedelta(microseconds=1)
     local = dtype == pl.Date or (isinstance(dtype, pl.Datetime) and dtype.time_zone is None)
     return Since(said.column, is_time, lookback, value, LOCAL_MARGIN if local else 0, layers)

@@ -168,6 +168,7 @@ def names(text: str) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # some 1,000 files, of which the first test waits for all
 def test_each_file_ends_well(answers: dict[str, Answer]) -> None:
     assert {name: wrong for name, answer in answers.items() if (wrong := faults(name, answer))} == {}
     slowest = max(answers, key=lambda name: answers[name]["seconds"])
@@ -178,6 +179,7 @@ def test_each_file_ends_well(answers: dict[str, Answer]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # some 1,000 files, of which the first test waits for all
 def test_no_csv_is_refused_that_can_be_read_without_guessing(answers: dict[str, Answer]) -> None:
     csvs = {name: answer for name, answer in answers.items() if name.startswith("csv-")}
     refused = {name: answer for name, answer in csvs.items() if answer["status"] not in {0, 3}}
@@ -190,6 +192,7 @@ def test_no_csv_is_refused_that_can_be_read_without_guessing(answers: dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # some 1,000 files, of which the first test waits for all
 def test_parquet_is_read_where_it_is_good_and_refused_where_it_is_not(answers: dict[str, Answer]) -> None:
     good = {name for name in answers if name.startswith("parquet-good/")}
     assert {name for name in good if answers[name]["status"] == 65} == REFUSED_PARQUET

@@ -45,6 +45,7 @@ def test_only_what_is_newer_is_read(folder):
     assert first["since"] == {
         "column": "upd", "lookback": "3d", "mark": None, "from": None, "older_rows": 0, "skipped_row_groups": 0,
         "rows_without_value": 0, "stuck": False, "held_at": None, "newest": day(19),
+        "stands_out": None, "stands_behind": None,
     }  # fmt: skip
     folder.csv([row(i, day(i)) for i in range(22)] + [row(90, day(17)), row(91, day(15)), row(92, "")])
     check = folder.check()
@@ -134,6 +135,82 @@ def test_a_date_in_the_future_does_not_hide_what_comes(folder):
     assert folder.run()["events"]["accepted"] == 1
 
 
+@pytest.mark.parametrize("future", ["2199-01-01T00:00:00Z", "9999-12-31T00:00:00Z"])
+def test_a_date_in_the_future_does_not_move_it(folder, future):
+    folder.csv([row(1, day(1)), row(2, future)])
+    folder.run()
+    folder.csv([row(1, day(1)), row(2, future), row(3, day(2))])
+    night = folder.run()
+    assert (night["since"]["mark"], night["events"]["accepted"]) == (day(1), 1)
+    # It is read each night, and does no harm.
+    assert folder.run(reread=True)["events"]["already_delivered"] == 3
+
+
+def test_a_mistyped_number_does_not_hide_what_comes(folder):
+    folder.mapping({"column": "upd", "lookback": 5})
+    lines = [row(1, "1"), row(99999999, "99999999")]
+    folder.csv(lines)
+    first = folder.run()
+    assert (first["since"]["stands_out"], first["since"]["stands_behind"]) == (99999999, 1)
+    assert "upd 99999999 stands far beyond 1" in describe(0, first)[1]
+    for last in (3, 30, 60):
+        lines = [row(i, str(i)) for i in range(1, last + 1)] + [row(99999999, "99999999"), row(8888, "8888")]
+        folder.csv(lines)
+        folder.run()
+        assert set(folder.taken) == {f"order:{i}" for i in (*range(1, last + 1), 99999999, 8888)}
+    folder.csv([row(i, str(i)) for i in range(1, 61)])
+    mended = folder.run()
+    assert (mended["since"]["mark"], mended["since"]["stands_out"]) == ("60", None)
+    assert set(folder.taken.values()) == {1}
+
+
+def test_numbers_that_go_on_elsewhere(folder):
+    """A shop that counts from a million on has the mark follow, once it is sure; nothing is lost meanwhile."""
+    folder.mapping({"column": "upd", "lookback": 5})
+    marks = []
+    for more in (0, 1, 99, 100, 101):
+        folder.csv([row(i, str(i)) for i in (*range(50), *range(10**6, 10**6 + more))])
+        marks.append(folder.run()["since"]["mark"])
+        assert len(folder.taken) == 50 + more
+    assert marks == [None, "49", "49", "49", "1000099"]
+
+
+def test_numbers_with_wide_steps(folder):
+    folder.mapping({"column": "upd", "lookback": 2**48})
+    dice = random.Random(5)
+    numbers = sorted(dice.sample(range(2**50), 40))
+    for count in (38, 39, 40):
+        folder.csv([row(i, str(number)) for i, number in enumerate(numbers[:count])])
+        night = folder.run()
+        assert night["since"]["stands_out"] is None
+    assert night["since"]["mark"] == str(numbers[38])
+
+
+def test_what_is_kept_back_and_has_no_value_does_not_stop_it(folder):
+    folder.mapping(SINCE, event={"eventTimestamp": "{status}"})
+    fresh = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    lines = [f"{i},5,{day(i)},{day(i)}" for i in range(20)]
+    folder.csv([*lines, f"50,5,{fresh},"])
+    folder.run(not_newer_than="72h")
+    folder.csv([*lines, f"50,5,{fresh},", f"20,5,{day(20)},{day(20)}"])
+    night = folder.run(not_newer_than="72h")
+    assert (night["since"]["mark"], night["since"]["stuck"], night["events"]["accepted"]) == (day(19), False, 1)
+    # What waits is not forgotten.
+    assert folder.run()["events"]["accepted"] == 1
+    assert len(folder.taken) == 22
+
+
+def test_the_duplicate_of_what_is_kept_back_holds_it(folder):
+    folder.mapping(SINCE, event={"eventTimestamp": "{status}"})
+    fresh = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    lines = [f"{i},5,{day(i)},{day(i)}" for i in range(20)]
+    folder.csv([*lines, f"50,5,{fresh},{day(19)}", f"50,5,{fresh},{day(2)}"])
+    assert folder.run(not_newer_than="72h")["since"]["held_at"] == day(2)
+    folder.csv([*lines, f"50,5,{fresh},{day(2)}"])
+    assert folder.run()["events"]["accepted"] == 1
+    assert folder.taken["order:50"] == 1
+
+
 def test_another_mapping_reads_everything(folder):
     folder.mapping(SINCE, source={"where": "status <> 'test'"})
     folder.csv([row(i, day(i)) for i in range(20)] + ["30,5,test," + day(1)])
@@ -164,6 +241,21 @@ def test_with_files_that_are_passed_over(folder):
     idle = folder.run()
     assert (idle["rows"]["read"], idle["since"]["mark"]) == (0, day(20))
     assert len(folder.taken) == 21
+
+
+def test_a_file_of_which_rows_were_left_out_is_read_when_other_files_are_named(folder):
+    for name, first in (("a.csv", 0), ("b.csv", 10)):
+        folder.csv([row(i, day(i)) for i in range(first, first + 10)], name)
+    folder.run()
+    folder.csv([*(row(i, day(i)) for i in range(10, 20)), row(90, day(1))], "b.csv")
+    assert folder.run()["events"]["accepted"] == 0
+    folder.mapping(SINCE, files=["b.csv", "a.csv"])
+    night = folder.run()
+    assert [one["unchanged"] for one in night["files"]] == [False, False]
+    assert night["events"]["accepted"] == 1
+    # With its mark made anew, files are passed over as ever.
+    assert folder.run()["rows"]["read"] == 0
+    assert folder.taken == {f"order:{i}": 1 for i in (*range(20), 90)}
 
 
 ZONE = "America/New_York"
