@@ -27,6 +27,8 @@ __all__ = [
 
 # A column that varies in more of the groups than this is one of their rows.
 VARIES = 0.005
+# A totals line or a broken row has no id; its rejection is no reason to take line items for events.
+FILLED = 0.98
 DEED, THING, EMAIL, UNNAMED = 4, 50, 55, 60
 MANY_ROWS = 20
 HASHED = 4
@@ -89,7 +91,7 @@ def find_repeats(columns: Sequence[Column], frame: pl.DataFrame) -> Repeats | No
         found = known.find(column.reference)
         if found is None:
             continue
-        keyed = frame.with_columns(found[0].cast(pl.String).alias(":key"))
+        keyed = frame.with_columns(found[0].cast(pl.String).alias(":key")).drop_nulls(":key")
         groups = keyed[":key"].n_unique()
         # A group's rows that stand apart from each other make more than one run.
         apart = len(keyed[":key"].rle()) - groups
@@ -110,7 +112,9 @@ def _repeated(columns: Sequence[Column]) -> list[Column]:
         deed = bool(DEEDS & set(column.name.words)) and not THINGS & set(column.name.words)
         # Shopify calls an order's number its name: #1001.
         numbered = column.name.slug == "name" and not column.words
-        if column.kind not in ("text", "integer") or column.filled != column.rows or column.unique or column.constant:
+        if column.kind not in ("text", "integer") or column.unique or column.constant:
+            continue
+        if column.filled < column.rows * FILLED:
             continue
         if column.values and column.distinct < column.rows / 20:
             continue

@@ -71,7 +71,7 @@ class Dialect:
         ]
         words.append("header" if self.header else "no header")
         if self.skip_lines:
-            words.append(f"{self.skip_lines} lines before it")
+            words.append(f"{self.skip_lines} line{'s' * (self.skip_lines > 1)} before it")
         return ", ".join(words)
 
 

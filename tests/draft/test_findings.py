@@ -239,3 +239,14 @@ def test_last_names_first(shelf):
     text = column(shelf, "customer name", "Lovelace, Ada", "Hopper, Grace", "Liskov, Barbara")
     assert "TRIM(SPLIT_PART(" in line_of(text, "firstName")
     assert shelf.check(shelf.draft("orders.csv"))[1].events()["ready"] == 3
+
+
+def test_a_row_without_its_id_does_not_make_events_of_line_items(shelf):
+    lines = ["order_no;day;email;total;item"]
+    for order in range(40):
+        lines += [f"A{order};2024-03-{order % 28 + 1:02};c{order}@example.com;30;{item}" for item in ("cup", "pot")]
+    lines[33] = ";2024-03-17;c16@example.com;30;cup"  # somebody has deleted the cell
+    lines += ["total;;;1200;"]
+    drafted = shelf.draft("orders.csv", "\n".join(lines) + "\n")
+    assert 'group_by: ["order_no"]' in drafted.text or "group_by: [order_no]" in drafted.text
+    assert 'uniqueId: "order:{order_no}"' in drafted.text
