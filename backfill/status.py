@@ -14,7 +14,7 @@ from backfill.report import last_run
 from backfill.settings import Flags, state_folder
 from backfill.since import shown
 
-__all__ = ["last_report", "status"]
+__all__ = ["last_report", "status", "without_report"]
 
 
 def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
@@ -50,6 +50,17 @@ def last_report(mapping: Path | None, flags: Flags) -> Path:
     if found is None:
         raise UsageError(f"no run has a report in {folder}", hint="`backfill run` writes one")
     return found / "report.html"
+
+
+def without_report(mapping: Path | None, flags: Flags, found: Path) -> str:
+    """What is to be said when the report that was found is not the last run's; "" when it is."""
+    if found.parent.parent.parent != (folder := _folder(mapping, flags)):
+        return ""
+    with Ledger.read(folder) as ledger:
+        last = next((_run(record) for record in ledger.runs(1)), None)
+    if last is None or last["folder"] == found.parent.name:
+        return ""
+    return f"the last run ({last['started']}, {last['state']}) has no report; this is that of the run before it"
 
 
 def _folder(mapping: Path | None, flags: Flags) -> Path:

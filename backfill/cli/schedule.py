@@ -52,7 +52,7 @@ def schedule(
     """
     from datetime import UTC, datetime
 
-    from backfill.schedule import Options, plan_job, render, save
+    from backfill.schedule import Options, elsewhere, plan_job, render, save
 
     # How to write the file anew, from any folder: the paths are spelled out, and --output is another one each time.
     again = ["schedule", str(mapping.absolute()), "--at", at, "--as", form]
@@ -68,6 +68,10 @@ def schedule(
     ]:
         again += [flag, str(value)] if value else []
     job = plan_job(mapping, flags(options), Options(at, timezone, ping, metrics_file, tuple(again), name))
+    if address := elsewhere(job):
+        click.echo(
+            f"note: each night would send to {address}, as REDO_BASE_URL or --base-url says: not to Redo", err=True
+        )
     files = render(job, form, datetime.now(UTC).year)
     if output:
         for path in save(files, output, mapping.absolute()):

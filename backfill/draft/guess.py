@@ -16,7 +16,7 @@ from backfill.draft.columns import Column, harmless, look_at
 from backfill.draft.events import EventName, guess_event
 from backfill.draft.keys import DEED, Key, Repeats, find_keys, find_repeats, first_of_groups, hash_columns
 from backfill.draft.names import time_rank, value_rank
-from backfill.draft.places import BY_NAME, CURRENCY, ZONE, region_of
+from backfill.draft.places import BY_NAME, CURRENCY, ZONE, region_of, without_plus
 from backfill.draft.sample import Sample
 from backfill.shape import Columns
 from backfill.shape.convert import Numerals
@@ -258,6 +258,8 @@ def _country(roles: dict[str, Column]) -> Guess | None:
         return None
     most = max(codes, key=lambda code: codes[code])
     share = codes[most] / max(1, column.filled)
+    if share < ENOUGH:
+        return None
     return Guess(most, f'{percent_of(share)} of column "{column.reference}"', share >= NEARLY_ALL)
 
 
@@ -302,7 +304,16 @@ def _region(roles: dict[str, Column], frame: pl.DataFrame, country: Guess | None
     if not len(bare):
         return None
     likely = [country.value] if country else []
-    code, share = region_of(bare.unique(maintain_order=True).head(PHONES_TRIED).to_list(), likely)
+    tried = bare.unique(maintain_order=True).head(PHONES_TRIED).to_list()
+    code, share = region_of(tried, likely)
+    if torn := without_plus(tried, code):
+        digits, count = torn
+        return Guess(
+            code,
+            f"{percent_of(share)} of them are valid there, but {percent_of(count / len(tried))} begin with {digits}, "
+            f"as if a + had been lost, and would be read as another number; with the column for x, "
+            f"{{sql: \"CASE WHEN x LIKE '{digits}%' THEN '+' || x ELSE x END\"}} puts it back",
+        )
     if country is not None and code == country.value and share >= MOST:
         return Guess(
             code, f"{country.reason} is {code}; {percent_of(share)} of the numbers without + are valid there", sure=True

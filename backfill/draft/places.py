@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["BY_NAME", "CURRENCY", "ZONE", "region_of"]
+__all__ = ["BY_NAME", "CURRENCY", "ZONE", "region_of", "without_plus"]
 
 BY_NAME = {
     "united states": "US", "united states of america": "US", "usa": "US", "canada": "CA", "united kingdom": "GB",
@@ -17,6 +17,7 @@ BY_NAME = {
     "australia": "AU", "new zealand": "NZ", "japan": "JP", "china": "CN", "india": "IN", "brazil": "BR", "brasil": "BR",
     "mexico": "MX", "méxico": "MX", "argentina": "AR", "chile": "CL", "colombia": "CO", "south africa": "ZA",
     "singapore": "SG", "hong kong": "HK", "taiwan": "TW", "south korea": "KR", "israel": "IL", "turkey": "TR",
+    "d": "DE", "a": "AT",  # as cars have it
     "united arab emirates": "AE", "saudi arabia": "SA", "luxembourg": "LU", "romania": "RO", "ukraine": "UA",
 }  # fmt: skip
 # Countries with one zone, or one where nearly all live.
@@ -36,6 +37,23 @@ CURRENCY = {
 # Tried on numbers without a country code, where nothing else tells.
 REGIONS = ("US", "GB", "DE", "FR", "AU", "NL", "IT", "ES", "IN", "BR", "MX", "CH", "AT", "SE")
 ENOUGH = 0.6
+
+
+def without_plus(numbers: Sequence[str], region: str) -> tuple[str, int] | None:
+    """(calling code, how many) of numbers that begin with the region's own calling code, and are valid with a + before
+    it; None for regions whose own numbers may begin so, and where there are none.
+    """
+    from phonenumbers import NumberParseException, country_code_for_region, is_valid_number, parse
+
+    code = str(country_code_for_region(region))
+    count = 0
+    for text in numbers:
+        if text.startswith(code) and code != "1":
+            try:
+                count += is_valid_number(parse(f"+{text}", None))
+            except NumberParseException:
+                continue
+    return (code, count) if count else None
 
 
 def region_of(numbers: Sequence[str], likely: Sequence[str]) -> tuple[str, float]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from backfill.schedule.forms import FORMS, Form, render
-from backfill.schedule.job import Job, Options, plan_job
+from backfill.schedule.job import Job, Options, elsewhere, plan_job
 from backfill.schedule.output import save
 
-__all__ = ["FORMS", "Form", "Job", "Options", "plan_job", "render", "save"]
+__all__ = ["FORMS", "Form", "Job", "Options", "elsewhere", "plan_job", "render", "save"]

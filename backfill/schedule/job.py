@@ -21,7 +21,7 @@ from backfill.schedule.zones import checked_zone, machine_zone
 from backfill.send import check_base_url
 from backfill.settings import Flags, kept_back, state_folder
 
-__all__ = ["Job", "Options", "plan_job"]
+__all__ = ["Job", "Options", "elsewhere", "plan_job"]
 
 # Environment variables that `run` reads and a scheduler does not have: they become flags.
 _VARIABLES = {
@@ -145,6 +145,12 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
                 hint="give the file or folder another name",
             )
     return job
+
+
+def elsewhere(job: Job) -> str:
+    """The address that it sends to, if that is not Redo's."""
+    words = job.options
+    return words[words.index("--base-url") + 1] if "--base-url" in words else ""
 
 
 def _time(text: str) -> time:

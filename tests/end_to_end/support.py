@@ -209,10 +209,10 @@ class Run:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def begun(shop: Shop) -> bool:
-    """Whether the ledger knows of a run."""
+def begun(shop: Shop, runs: int = 1) -> bool:
+    """Whether the ledger knows of so many runs."""
     with Ledger.read(shop.state) as ledger:
-        return bool(ledger.runs())
+        return len(ledger.runs()) >= runs
 
 
 def finish(process: subprocess.Popen[str], status: int | None = 0, seconds: float = SECONDS) -> Done:

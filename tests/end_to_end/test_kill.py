@@ -53,5 +53,13 @@ def test_killed_while_it_checks(shop, box):
     assert "killed; run it again" in shop.do("status", "orders.yaml").out
     run = shop.deliver("--limit", "100", *WORDS)
     assert run.events["accepted"] == 100
+    found = shop.do("report", "orders.yaml")
+    assert (found.out, found.err) == (f"{run.folder / 'report.html'}\n", "")
+    process = shop.start("run", "orders.yaml", *WORDS)
+    eventually(lambda: begun(shop, 3), "a third run in the ledger", process)
+    assert kill(process)
+    found = shop.do("report", "orders.yaml")
+    assert found.out == f"{run.folder / 'report.html'}\n"
+    assert "killed; run it again) has no report; this is that of the run before it" in found.err
     assert box.ids(STORE) <= ids
     assert sent <= box.summary().stored
