@@ -33,13 +33,13 @@ from backfill.shape import compile_shaper
 from backfill.survey import survey
 from backfill.tally import Survey, resolve
 
-__all__ = ["identity_of", "is_as_it_was", "moved", "remembered"]
+__all__ = ["is_as_it_was", "moved", "remembered"]
 
 BEFORE = "before"
 MOST_BEFORE = 5
 
 
-def identity_of(planned: Plan) -> dict[str, Any]:
+def _identity_of(planned: Plan) -> dict[str, Any]:
     """What of a mapping its uniqueIds hang on, as JSON data.
 
     "*" is written out as the columns that it stands for: one more in the export changes all ids too. Of twins it
@@ -71,7 +71,7 @@ def moved(
     `found` is what the survey found with the mapping as it is, `name` what the ledger calls it. `other_files`: the
     export is not the mapping's own, such as a mended rejected.csv, and may be written otherwise.
     """
-    stored, after = ledger.identity(name), identity_of(planned)
+    stored, after = ledger.identity(name), _identity_of(planned)
     if stored is None or ledger.is_empty():
         return None
     last, earlier = _last(stored), stored.get(BEFORE, [])
@@ -86,12 +86,12 @@ def moved(
 
 def is_as_it_was(stored: dict[str, Any] | None, planned: Plan) -> bool:
     """Whether ids hang on the same as when the ledger was last told."""
-    return stored is not None and _last(stored) == identity_of(planned)
+    return stored is not None and _last(stored) == _identity_of(planned)
 
 
 def remembered(stored: dict[str, Any] | None, planned: Plan, *, new_ids: bool) -> dict[str, Any]:
     """What the ledger is to keep. `new_ids`: that old events come again is wanted, so that nobody asks again."""
-    after = identity_of(planned)
+    after = _identity_of(planned)
     if stored is None or new_ids:
         return after
     earlier = [one for one in (_last(stored), *stored.get(BEFORE, [])) if one != after]
@@ -113,7 +113,7 @@ def _look(
     lenient: bool,
 ) -> MappingError | None:
     """What is wrong if events were delivered as ids were `before`. `lenient`: no word where that can't be found out."""
-    after = identity_of(planned)
+    after = _identity_of(planned)
     old_ids = [one["uniqueId"] for one in before["events"]]
     new_ids = [one["uniqueId"] for one in after["events"]]
     number = next((i for i, (old, new) in enumerate(zip(old_ids, new_ids, strict=False)) if old != new), None)
