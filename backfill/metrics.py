@@ -36,10 +36,14 @@ class Ended:
 def metrics_text(ended: Ended, succeeded: float | None) -> str:
     """The file's text; `succeeded` is when the last run before this one succeeded."""
     labels = {"mapping": ended.mapping, "store": ended.store}
-    last = ended.at if ended.status == 0 else succeeded
+    last = ended.at if ended.status == 0 and not _left_out(ended.summary) else succeeded
     lines = [
         *_gauge("backfill_last_run_timestamp_seconds", "When the last run ended.", [(labels, ended.at)]),
-        *_gauge(LAST_SUCCESS, "When a run last ended with exit status 0.", [] if last is None else [(labels, last)]),
+        *_gauge(
+            LAST_SUCCESS,
+            "When a run last ended with exit status 0 and left nothing out.",
+            [] if last is None else [(labels, last)],
+        ),
         *_gauge("backfill_exit_status", "The exit status of the last run.", [(labels, ended.status)]),
         *_gauge("backfill_duration_seconds", "How long the last run took.", [(labels, round(ended.seconds, 3))]),
     ]
@@ -51,6 +55,7 @@ def metrics_text(ended: Ended, succeeded: float | None) -> str:
         lines += _gauge("backfill_events", became, events)
         kept = [(labels, summary["kept_back"])]
         lines += _gauge("backfill_kept_back_events", "Events that the last run kept back as too new.", kept)
+        lines += _gauge("backfill_rows_read", "Rows that the last run read.", [(labels, summary["rows"]["read"])])
         lines += _gauge("backfill_rows", "Rows that the last run read, by what became of them.", rows)
         lines += _gauge("backfill_requests", "Requests of the last run.", [(labels, summary["requests"])])
         lines += _gauge(
@@ -59,6 +64,13 @@ def metrics_text(ended: Ended, succeeded: float | None) -> str:
         limited = [(labels, summary["rate_limited"])]
         lines += _gauge("backfill_rate_limited", "Answers 429 that the last run got.", limited)
     return "\n".join(lines) + "\n"
+
+
+def _left_out(summary: Mapping[str, Any] | None) -> bool:
+    """Whether events are left that could be sent: a canary's success is not the whole export's."""
+    if summary is None:
+        return False
+    return bool(summary["events"]["pending"] > summary["held"] + summary["kept_back"])
 
 
 def last_success(text: str, mapping: str) -> tuple[str, float] | None:

@@ -14,9 +14,10 @@ from typing import Any
 
 import backfill
 from backfill import mapping as mappings
+from backfill.attempt import Attempt
 from backfill.check import look_for_new_names, name_in
 from backfill.chosen import sends
-from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError
+from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError, as_told
 from backfill.index import State
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
@@ -47,6 +48,7 @@ from backfill.tally import Survey
 from backfill.tally import resolve as conclude
 from backfill.timeline import binned
 from backfill.unchanged import Counts, pass_over, remember, without
+from backfill.waits import Waits
 from backfill.world import World
 
 __all__ = ["Result", "run"]
@@ -70,13 +72,27 @@ class Result:
     extras: tuple[str, ...] = field(default=())
 
 
-def run(path: Path, flags: Flags, observer: Observer, world: World | None = None) -> Result:
-    """Check the export, ask, send what is missing, and write the report.
+def run(
+    path: Path,
+    flags: Flags,
+    observer: Observer,
+    world: World | None = None,
+    *,
+    begun: Callable[[], object] = lambda: None,
+) -> Result:
+    """Check the export, ask, send what is missing, and write the report. `begun` is called when the ledger is held.
 
-    Raises BackfillError for what stops it before it begins (mapping, settings, lock, export); from then on how it
-    ended is in the Result.
+    Raises BackfillError for what stops it before it begins (mapping, settings, lock, export), which the ledger is told
+    where there is one; from then on how it ended is in the Result.
     """
     world = world or World()
+    with Attempt(path, flags, world) as attempt:
+        return _run(path, flags, observer, world, begun, attempt)
+
+
+def _run(
+    path: Path, flags: Flags, observer: Observer, world: World, begun: Callable[[], object], attempt: Attempt
+) -> Result:
     started = world.now()
     draft = mappings.read(path)
     if draft.problems:
@@ -91,6 +107,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
             make_folder(settings.state.parent, world)
         at = LedgerTarget(settings.base_url, settings.store)
         ledger = stack.enter_context(Ledger.open(settings.state, at, now=world.now, disk=world.disk))
+        begun()
         for warning in ledger.warnings:
             observer.note(warning)
         planned = plan(draft, started, flags.files)
@@ -100,6 +117,7 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk)
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
+        attempt.begun = True
         stack.push(_ended(ledger, number))
         clear_scratch(folder.path.parent)
         scratch = stack.enter_context(scratch_for(folder.path, planned))
@@ -128,6 +146,10 @@ class _Going:
     found: Survey = field(default_factory=Survey)
     delivered: Delivered = field(default_factory=Delivered)
     course: Course = field(default_factory=Course)
+    waits: Waits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waits = Waits(self.observer.note, self.folder.wait, self.world.now)
 
     def on(self, arise: Callable[[], None]) -> Result:
         """Check, ask, send, report; `arise` lets a signal through that came before."""
@@ -252,6 +274,7 @@ class _Going:
 
     def _watch(self, state: Sending) -> None:
         self.course.add(state)
+        self.waits.see(state)
         self.observer.sending(state)
 
     def _deliver(self, delivery: Delivery) -> None:
@@ -276,6 +299,7 @@ class _Going:
         # An error in the survey leaves undecided what only the whole export shows.
         conclude(self.found, self.planned.export)
         problems = problems_of(self.found, self.planned.export)
+        self.folder.wait(None)
         try:
             self.folder.close()
             status, summary = self._summary()
@@ -323,11 +347,11 @@ def _ended(ledger: Ledger, number: int) -> Callable[..., None]:
     """Writes down how a run ended that ends with an error."""
 
     def leave(_kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, BackfillError | KeyboardInterrupt):
-            status = error.status if isinstance(error, BackfillError) else 128 + signal.SIGINT
+        if isinstance(error, Exception | KeyboardInterrupt):
+            told = as_told(error)
             # A ledger that fails here failed before: that error is the one to tell.
             with suppress(BackfillError):
-                ledger.end_run(number, status, {"stopped_by": str(error) or "interrupted"})
+                ledger.end_run(number, told.status, {"stopped_by": told.message})
 
     return leave
 

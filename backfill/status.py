@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from backfill.errors import UsageError
 from backfill.ledger import Ledger, RunRecord, Target
-from backfill.printable import printable
-from backfill.report import last_run
+from backfill.printable import printable, short
+from backfill.report import last_run, waiting_in
 from backfill.settings import Flags, state_folder
 from backfill.since import shown
 
 __all__ = ["last_report", "status", "without_report"]
+
+RUNNING = "running"
+MOST_LETTERS = 200
 
 
 def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
@@ -22,7 +26,7 @@ def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
     folder = _folder(mapping, flags)
     with Ledger.read(folder) as ledger:
         stores = [_store(ledger, target) for target in ledger.targets()]
-        runs = [_run(record) for record in ledger.runs(5)]
+        runs = [_run(record, folder) for record in ledger.runs(5)]
     if as_json:
         return json.dumps({"state": str(folder), "stores": stores, "runs": runs}, indent=2, ensure_ascii=False)
     if not stores:
@@ -37,7 +41,9 @@ def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
                 f"  {name}: all is delivered up to {mark['column']} {mark['mark']}; lookback {mark['lookback']}"
             )
     lines.append("runs, newest first:")
-    lines += [f"  {run['started']} {run['mapping']}: {run['state']}, {run['accepted']:,} accepted" for run in runs]
+    for run in runs:
+        lines.append(f"  {run['started']} {run['mapping']}: {run['state']}, {run['accepted']:,} accepted")
+        lines += [f"      {more}" for more in _more(run, datetime.now(UTC))]
     return printable("\n".join(lines))
 
 
@@ -57,7 +63,7 @@ def without_report(mapping: Path | None, flags: Flags, found: Path) -> str:
     if found.parent.parent.parent != (folder := _folder(mapping, flags)):
         return ""
     with Ledger.read(folder) as ledger:
-        last = next((_run(record) for record in ledger.runs(1)), None)
+        last = next((_run(record, folder) for record in ledger.runs(1)), None)
     if last is None or last["folder"] == found.parent.name:
         return ""
     return f"the last run ({last['started']}, {last['state']}) has no report; this is that of the run before it"
@@ -87,13 +93,16 @@ def _store(ledger: Ledger, target: Target) -> dict[str, Any]:
     }
 
 
-def _run(record: RunRecord) -> dict[str, Any]:
+def _run(record: RunRecord, state_folder: Path) -> dict[str, Any]:
     if record.running:
-        state = f"running as process {record.pid} on {record.host}"
+        state = f"{RUNNING} as process {record.pid} on {record.host}"
     elif record.finished is None:
-        state = "killed; run it again"
+        # A kill and a disk that takes nothing more both leave no record, and look alike from here.
+        state = "ended without a record (killed, or its disk failed); run it again"
     else:
         state = f"exit {record.exit_status}"
+    waiting = waiting_in(state_folder, record.info.folder) if record.running else None
+    stopped_by = (record.summary or {}).get("stopped_by")
     return {
         "started": _stamp(record.started),
         "mapping": record.info.mapping,
@@ -101,7 +110,28 @@ def _run(record: RunRecord) -> dict[str, Any]:
         "state": state,
         "accepted": record.accepted,
         "refused": record.refused,
+        "last_accepted": _stamp(record.last_accepted),
+        "waiting": {"since": waiting[0], "why": waiting[1]} if waiting else None,
+        "stopped_by": stopped_by,
     }
+
+
+def _more(run: dict[str, Any], now: datetime) -> Iterator[str]:
+    """What is to be said of a run below its line: how it goes, or why it ended."""
+    if run["state"].startswith(RUNNING):
+        last = run["last_accepted"]
+        yield f"last accepted {_ago(now - datetime.fromisoformat(last))} ago" if last else "nothing accepted yet"
+        if run["waiting"]:
+            yield f"waiting since {run['waiting']['since']}: {run['waiting']['why']}"
+    elif run["stopped_by"]:
+        yield short(run["stopped_by"].splitlines()[0], MOST_LETTERS)
+
+
+def _ago(age: timedelta) -> str:
+    seconds = max(0, int(age.total_seconds()))
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
 def _stamp(moment: datetime | None) -> str | None:

@@ -1,7 +1,7 @@
 """Who watches runs from outside: a file of metrics for Prometheus, and a dead man's switch.
 
 That they can't be told is a note; it changes neither the run nor its exit status. A rehearsal tells them nothing: it
-must not pass for a run.
+must not pass for a run. Nor does a run that is turned away by another: what is told is of that one, which goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from backfill import mapping as mappings
-from backfill.errors import BackfillError, InterruptedRun, as_told
+from backfill.attempt import write_down
+from backfill.errors import BackfillError, InterruptedRun, LockedError, as_told
 from backfill.metrics import Ended, write_metrics
 from backfill.ping import ping, ping_url
 from backfill.run import Result
@@ -26,7 +27,7 @@ __all__ = ["Watched"]
 
 
 class Watched:
-    """Around a run, whose `result` is to be set: tells at its begin and at its end, however it ends.
+    """Around a run, which calls `begun`, and whose `result` is to be set: tells at its end, however it ends.
 
     A signal at the end gives up the telling, and nothing else.
     """
@@ -45,20 +46,22 @@ class Watched:
             self._url = self._url and ping_url(self._url)
         except BackfillError as error:
             self._write(error.status)
+            write_down(self._mapping, self._flags, error)
             raise
         if self._flags.sandbox and (self._url or self._metrics):
             self._note("a rehearsal is not told to --ping and --metrics-file")
             self._url = self._metrics = None
-        try:
-            self._ping("start")
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
-            raise
         return self
+
+    def begun(self) -> None:
+        """The ledger is this run's: no other goes on."""
+        self._ping("start")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, LockedError):
+            return
         told = as_told(error) if error is not None else self.result.error if self.result else None
         status = told.status if error is not None and told else self.result.status if self.result else 0
         try:

@@ -94,7 +94,7 @@ def run(
         observing(as_json=as_json, quiet=quiet) as observer,
         Watched(mapping, said, observer.note, metrics_file=metrics_file, url=ping) as watched,
     ):
-        result = watched.result = runs.run(mapping, said, observer)
+        result = watched.result = runs.run(mapping, said, observer, begun=watched.begun)
         # First: who watches from outside may be long in answering.
         _show(result, observer)
     return result.status

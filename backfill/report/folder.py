@@ -7,7 +7,7 @@ import io
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -21,10 +21,11 @@ from backfill.records import FILE, ROW, Outcome, Rejection
 from backfill.shape.group import GROUP
 from backfill.shape.texts import as_text
 
-__all__ = ["RUN_FOLDERS", "RunFolder", "last_run", "write_check"]
+__all__ = ["RUN_FOLDERS", "RunFolder", "last_run", "waiting_in", "write_check"]
 
 RUNS = "runs"
 CHECKS = "check"
+WAITING = "waiting.json"
 # As their names are made below.
 RUN_FOLDERS = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z-" + "[0-9a-f]" * 6
 
@@ -134,6 +135,19 @@ class RunFolder:
         """Write a whole file: after a crash there is the old one or the new one, never half."""
         return _whole(self._disk, self.path / name, text)
 
+    def wait(self, waiting: tuple[datetime, str] | None) -> None:
+        """Leave for who looks from outside since when and for what the run waits; None: it waits no more.
+
+        It is there to be told only: a disk that does not take it stops no run here.
+        """
+        path = self.path / WAITING
+        with suppress(OSError):
+            if waiting is None:
+                path.unlink(missing_ok=True)
+                return
+            with self._disk.create(path, instead=True) as file:
+                self._disk.write(file, json.dumps({"since": f"{waiting[0]:%Y-%m-%dT%H:%M:%SZ}", "why": waiting[1]}))
+
     def close(self) -> None:
         """Close the files that are written as the run goes on; a second call does nothing."""
         files, self._files = list(self._files.values()), {}
@@ -144,6 +158,14 @@ class RunFolder:
     def has(self, name: str) -> bool:
         """Whether the run wrote such a file."""
         return (self.path / name).exists()
+
+
+def waiting_in(state: Path, folder: str) -> tuple[str, str] | None:
+    """Since when and for what the run of this folder waits, as `RunFolder.wait` left it."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads((state / RUNS / folder / WAITING).read_text(encoding="utf-8"))
+        return str(found["since"]), str(found["why"])
+    return None
 
 
 def write_check(state: Path, mapping: Path, text: str, disk: Disk | None = None) -> Path:

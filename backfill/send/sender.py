@@ -5,6 +5,7 @@ from __future__ import annotations
 import random as dice
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -27,7 +28,8 @@ DEADLINE_SECONDS = 60.0
 LARGE_BODY_BYTES = 65_536
 UNEXPECTED_IN_A_ROW = 2
 
-_HINT_AGAIN = "run again later: what was accepted is recorded and is not sent again"
+_RECORDED = "what was accepted is recorded and is not sent again"
+_HINT_AGAIN = f"run again later: {_RECORDED}"
 # What shows that the API is there, that it knows the store, and that it read the request.
 _DEFINITE = (Kind.ACCEPTED, Kind.RESULTS, Kind.SPLIT, Kind.REFUSED, Kind.TOO_LARGE)
 
@@ -95,6 +97,7 @@ class Sender:
         self._turns = Turns(rate, concurrency, self._clock)
         self._watch = Watch()
         self._accepted = 0  # requests that were, in this run
+        self._accepted_at = 0.0  # when the last one was, by the time of day
         self._known = False  # has the store given an answer that only it can give
         self._unexpected = 0  # in a row
         self._last_trouble = ""
@@ -272,7 +275,9 @@ class Sender:
         """An answer that counts: the API is there, and has read the request."""
         self._known = True
         self._unexpected = 0
-        self._accepted += found.kind in (Kind.ACCEPTED, Kind.RESULTS)
+        if found.kind in (Kind.ACCEPTED, Kind.RESULTS):
+            self._accepted += 1
+            self._accepted_at = self._clock.wall()
         self._turns.budget.succeeded()
         self._turns.pace.state.succeeded(now)
         self._turns.places.state.succeeded()
@@ -338,7 +343,7 @@ class Sender:
     def _check_fatal(self, found: Verdict) -> None:
         """Raises what no waiting in this run can mend."""
         if found.kind is Kind.ACCESS:
-            self._refuse_access(found, "check the secret, that it is this store's, and its scope customer_events_write")
+            self._refuse_access(found, self._access_hint())
         if found.kind is Kind.NOT_FOUND and not self._known:
             self._refuse_access(found, f"check the store id {self.target.store} and the base URL")
         if found.kind is Kind.CERTIFICATE:
@@ -349,8 +354,18 @@ class Sender:
             )
         if found.after is not None and found.after > retry.LONGEST_RETRY_AFTER:
             raise StoppedError(
-                f"{self._place()}: {found.seen}, and asks to wait {_minutes(found.after)}", hint=_HINT_AGAIN
+                f"{self._place()}: {found.seen}, and asks to wait {_minutes(found.after)}",
+                hint=f"run again {_after(self._clock.wall() + found.after)}: {_RECORDED}",
             )
+
+    def _access_hint(self) -> str:
+        if not self._accepted:
+            return "check the secret, that it is this store's, and its scope customer_events_write"
+        until = datetime.fromtimestamp(self._accepted_at, UTC)
+        return (
+            f"the secret was accepted until {until:%H:%M:%S} UTC, in this run: it was probably rotated or revoked "
+            f"meanwhile. Set the one that holds now, and run again: {_RECORDED}"
+        )
 
     def _refuse_access(self, found: Verdict, hint: str) -> NoReturn:
         words = f" ({found.problem.detail})" if found.problem.detail else ""
@@ -369,6 +384,14 @@ class Sender:
 
     def _place(self) -> str:
         return f"POST {self.target.url}"
+
+
+def _after(moment: float) -> str:
+    """When a run may come again, by a time of day that it may not hold."""
+    try:
+        return f"after {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "later"
 
 
 def _minutes(seconds: float) -> str:

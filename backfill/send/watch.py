@@ -48,6 +48,11 @@ class Snapshot:
     outage: bool = False
     trouble: str = ""
 
+    @property
+    def why(self) -> str:
+        """What is waited for, without for how long: "the API asked for it (429)"; "" when nothing waits."""
+        return self.reason.partition(": ")[2]
+
 
 class Watch:
     """Counts while the sender works."""

@@ -50,7 +50,7 @@ def test_killed_while_it_checks(shop, box):
     eventually(lambda: begun(shop), "a run in the ledger", process)
     assert kill(process)
     sent = box.summary().stored
-    assert "killed; run it again" in shop.do("status", "orders.yaml").out
+    assert "ended without a record (killed, or its disk failed); run it again" in shop.do("status", "orders.yaml").out
     run = shop.deliver("--limit", "100", *WORDS)
     assert run.events["accepted"] == 100
     found = shop.do("report", "orders.yaml")
@@ -60,6 +60,6 @@ def test_killed_while_it_checks(shop, box):
     assert kill(process)
     found = shop.do("report", "orders.yaml")
     assert found.out == f"{run.folder / 'report.html'}\n"
-    assert "killed; run it again) has no report; this is that of the run before it" in found.err
+    assert "run it again) has no report; this is that of the run before it" in found.err
     assert box.ids(STORE) <= ids
     assert sent <= box.summary().stored

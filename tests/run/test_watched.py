@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from backfill.errors import InterruptedRun, SettingsError, StoppedError
+from backfill.errors import InterruptedRun, LockedError, SettingsError, StoppedError
 from backfill.metrics import Ended, last_success, metrics_text, write_metrics
 from backfill.ping import ping, ping_url
 from backfill.run import Result
@@ -130,6 +130,7 @@ def around(ended: Result | BaseException, notes: list[str], **options: Any) -> N
     flags = options.pop("flags", Flags(store="s"))
     said = {"metrics_file": None, "url": None, **options}
     with Watched(Path("orders.yaml"), flags, notes.append, **said) as watched:
+        watched.begun()
         if isinstance(ended, BaseException):
             raise ended
         watched.result = ended
@@ -212,8 +213,32 @@ def test_the_command_passes_it_on(switch, tmp_path, monkeypatch):
         backfill.main(
             ["run", str(tmp_path / "orders.yaml"), "--store", "s", "--metrics-file", str(file)], standalone_mode=False
         )
-    assert switch.calls == ["/key/start", "/key/78"]
+    # It never began.
+    assert switch.calls == ["/key/78"]
     assert samples(file.read_text())[at("exit_status")] == 78
+
+
+def test_a_run_that_is_turned_away_says_nothing_of_the_one_that_goes_on(switch, tmp_path):
+    file, notes = tmp_path / "m.prom", []
+    around(result(0), notes, url=switch.url, metrics_file=file)
+    before, switch.calls[:] = file.read_text(), []
+    said = {"metrics_file": file, "url": switch.url}
+    with pytest.raises(LockedError), Watched(Path("orders.yaml"), Flags(store="s"), notes.append, **said):
+        raise LockedError("another run holds the ledger")
+    assert (switch.calls, notes, file.read_text()) == ([], [], before)
+
+
+def test_a_canary_is_no_success_of_the_whole_export(tmp_path):
+    file, success = tmp_path / "m.prom", at("last_success_timestamp_seconds")
+    left = summary(events={"total": 5, "accepted": 1, "pending": 4}, limit=1)
+    write_metrics(file, Ended("orders.yaml", "s", 0, 900.0, 1.0, left))
+    assert success not in samples(file.read_text())
+    write_metrics(file, Ended("orders.yaml", "s", 0, 1000.0, 1.0, summary(limit=1)))
+    write_metrics(file, Ended("orders.yaml", "s", 0, 2000.0, 1.0, left))
+    assert samples(file.read_text())[success] == 1000
+    # What is kept back waits on purpose.
+    write_metrics(file, Ended("orders.yaml", "s", 0, 3000.0, 1.0, left | {"kept_back": 4}))
+    assert samples(file.read_text())[success] == 3000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -231,7 +256,7 @@ def test_a_signal_in_the_last_ping_gives_up_the_ping_alone(tmp_path, monkeypatch
             before.append(capsys.readouterr().out)
             signal.raise_signal(number)
 
-    monkeypatch.setattr("backfill.run.run", lambda *_: ended)
+    monkeypatch.setattr("backfill.run.run", lambda *_, **__: ended)
     monkeypatch.setattr("backfill.watched.ping", call)
     said = ["run", "orders.yaml", "--store", "s", "--ping", "https://ping.example.com", "--metrics-file", str(file)]
     with kept():
