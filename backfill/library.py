@@ -228,6 +228,7 @@ class Backfill:
         limit: int | None = None,
         limit_each: int | None = None,
         not_newer_than: str | None = None,
+        min_rows: int | None = None,
         retry_rejected: bool = False,
         new_ids: bool = False,
         reread: bool = False,
@@ -237,7 +238,8 @@ class Backfill:
 
         These events may start live flows: `yes`, or `flows: acknowledged` in the mapping, says that this is wanted.
         `rate` is in requests a second; `limit` and `limit_each` (of each event name) are in events: a canary.
-        `not_newer_than`, such as "72h", keeps events under this age for a later run.
+        `not_newer_than`, such as "72h", keeps events under this age for a later run. `min_rows`: send nothing if
+        fewer rows were read.
 
         Raises BackfillError for what stops it before it begins (mapping, settings, the ledger's lock, the export); of a
         run that has begun the Result tells. Ctrl-C ends the run as it does the command, with a report, and then raises
@@ -254,6 +256,7 @@ class Backfill:
             limit=limit,
             limit_each=limit_each,
             not_newer_than=not_newer_than,
+            min_rows=min_rows,
             retry_rejected=retry_rejected,
             new_ids=new_ids,
             reread=reread,

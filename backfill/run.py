@@ -17,6 +17,7 @@ from backfill import mapping as mappings
 from backfill.attempt import Attempt
 from backfill.check import look_for_new_names, name_in
 from backfill.chosen import sends
+from backfill.enough import too_few, warnings_of
 from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError, as_told
 from backfill.index import State
 from backfill.ledger import Ledger, RunInfo
@@ -197,6 +198,9 @@ class _Going:
             not_newer_than=self.settings.not_newer_than,
             retry_rejected=self.settings.retry_rejected,
         )
+        self.found.warnings = warnings_of(self.found, self.reading)
+        for warning in self.found.warnings:
+            self.observer.note(f"warning: {warning}")
         look_for_new_names(self.found, self.ledger, self.settings)
         self.folder.change(self.found.changed.values())
         self.found.moved = moved(
@@ -211,6 +215,8 @@ class _Going:
         self.observer.checked(self.planned, self.found, self.settings)
         for unread in self.found.unread[:MOST_NOTED]:
             self.observer.note(f"not read: {unread.why}")
+        if few := too_few(self.found, self.reading, self.settings.min_rows):
+            raise few
         if self.found.moved and not self.flags.new_ids:
             raise self.found.moved
         if self.found.moved:

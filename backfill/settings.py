@@ -35,6 +35,7 @@ class Flags:
     limit: int | None = None
     limit_each: int | None = None
     not_newer_than: str | None = None
+    min_rows: int | None = None
     sandbox: bool = False
     yes: bool = False
     retry_rejected: bool = False
@@ -47,7 +48,8 @@ class Flags:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How a run delivers. `rate` is in requests/s, `limit` in events, `limit_each` in events of each name;
-    `not_newer_than` is the age (`72h`) below which events are kept back, or "". The secret is in no repr.
+    `not_newer_than` is the age (`72h`) below which events are kept back, or ""; `min_rows` is how many rows the export
+    has to hold. The secret is in no repr.
     """
 
     store: str
@@ -60,6 +62,7 @@ class Settings:
     limit: int | None = None
     limit_each: int | None = None
     not_newer_than: str = ""
+    min_rows: int | None = None
     sandbox: bool = False
     consent: bool = False
     retry_rejected: bool = False
@@ -129,6 +132,7 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
         limit=flags.limit,
         limit_each=flags.limit_each,
         not_newer_than=kept_back(delivery, flags, environment),
+        min_rows=_min_rows(flags, environment),
         sandbox=flags.sandbox,
         consent=flags.yes or flags.sandbox or delivery.flows == "acknowledged",
         retry_rejected=flags.retry_rejected,
@@ -150,6 +154,16 @@ def kept_back(delivery: Delivery, flags: Flags, environment: MappingOf[str, str]
         return text if parse_duration(text) else ""
     except DurationError as error:
         raise SettingsError(f'{where}: "{text}" {error}', hint=error.hint) from None
+
+
+def _min_rows(flags: Flags, environment: MappingOf[str, str]) -> int | None:
+    variable = environment.get("BACKFILL_MIN_ROWS")
+    if flags.min_rows is None and variable and not variable.isdecimal():
+        raise SettingsError(f"BACKFILL_MIN_ROWS: {variable!r} is not a whole number", hint=_LEAVE_OUT)
+    found = int(variable) if flags.min_rows is None and variable else flags.min_rows
+    if found is not None and found < 1:
+        raise SettingsError(f"--min-rows {found}: at least 1 row can be asked for", hint=_LEAVE_OUT)
+    return found
 
 
 def _number(name: str, flag: float | None, variable: str | None, declared: float | None, default: float) -> float:

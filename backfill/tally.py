@@ -115,7 +115,7 @@ class Survey:
 
     `not_newer_than` is the age (`72h`) below which events were kept back, "" if none were. `new_names` are those that
     are ready and were never sent to the store, as far as the ledger knows; None where there is no store to ask about.
-    `sends` are the events that a run is about to send, by name.
+    `sends` are the events that a run is about to send, by name. `warnings` are no errors, and to be told in any case.
     """
 
     rows: Tally = field(default_factory=Tally)
@@ -137,6 +137,7 @@ class Survey:
     sends: dict[str, Sends] = field(default_factory=dict)
     window: Window = field(default_factory=Window)
     since: dict[str, Any] | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def events(self) -> dict[str, int]:
         """Events by state, before anything is sent: total = invalid + duplicate + already_delivered + changed +

@@ -68,7 +68,10 @@ class Watched:
             with later() as arise:
                 self._write(status)
                 arise()
-            self._ping("" if status == 0 else str(status), hurry=isinstance(told, InterruptedRun))
+            warnings = self.result.summary.get("warnings", ()) if self.result else ()
+            self._ping(
+                "" if status == 0 else str(status), hurry=isinstance(told, InterruptedRun), body="\n".join(warnings)
+            )
         except (KeyboardInterrupt, InterruptedRun):
             # However the run ended, it had ended before.
             if self._url:
@@ -95,10 +98,10 @@ class Watched:
                 store = mapping.delivery.store if mapping else None
         return store or ""
 
-    def _ping(self, end: str, *, hurry: bool = False) -> None:
+    def _ping(self, end: str, *, hurry: bool = False, body: str = "") -> None:
         """In a `hurry` once only: who stopped the run may not wait long until it kills it."""
         if self._url:
             url = ping_url(self._url, end)
-            failed = ping(url, attempts=1) if hurry else ping(url)
+            failed = ping(url, attempts=1, body=body) if hurry else ping(url, body=body)
             if failed:
                 self._note(f"--ping: {failed}")

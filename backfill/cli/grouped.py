@@ -14,7 +14,17 @@ __all__ = ["Backfill", "Grouped"]
 # Options by what they are about, in this order; the rest stand below them.
 GROUPS = {
     "Where": ("store", "base_url", "sandbox", "state"),
-    "What": ("files", "reread", "limit", "limit_each", "not_newer_than", "retry_rejected", "new_ids", "yes"),
+    "What": (
+        "files",
+        "reread",
+        "limit",
+        "limit_each",
+        "not_newer_than",
+        "min_rows",
+        "retry_rejected",
+        "new_ids",
+        "yes",
+    ),
     "How fast": ("endpoint", "rate", "concurrency"),
     "What is told": ("as_json", "quiet", "metrics_file", "ping"),
 }

@@ -40,7 +40,8 @@ def summarize(
     Of the pending events `held` wait for their file to be mended, `kept_back` until they are as old as `not_newer_than`
     says, and the rest for the next run, left out by `limit` or `limit_each` or not sent. `sends` are the events that
     the run was about to send, by name; `canaries` the first that were accepted of those that a limit let through, by
-    uniqueId. `new_names` were never sent to the store before, as far as the ledger knows.
+    uniqueId. `new_names` were never sent to the store before, as far as the ledger knows. `warnings` are no errors,
+    and to be looked at all the same.
     """
     snapshot = delivered.snapshot
     return {
@@ -86,6 +87,7 @@ def summarize(
         "new_names": new_names_data(survey),
         "since": survey.since,
         "notes": export.notes,
+        "warnings": survey.warnings,
     }
 
 

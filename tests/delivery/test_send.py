@@ -368,6 +368,7 @@ def test_a_retry_after_of_over_five_minutes_stops_the_run(value: str, code: int)
     with pytest.raises(StoppedError, match="asks to wait") as caught:
         deliver(Api([status(code, retry_after=value)]), request(1))
     assert caught.value.status == 75
+    assert caught.value.hint.startswith("run again after " if len(value) < 300 else "run again later")
 
 
 def test_429s_for_ever_end_with_75() -> None:
@@ -392,6 +393,9 @@ def test_a_refused_secret_ends_the_run_and_refuses_no_event(code: int, before: i
             assert caught.value.status == 77
             assert SECRET not in str(caught.value)
             assert "[secret]" in str(caught.value)
+            rotated = "the secret was accepted until " in caught.value.hint and "rotated" in caught.value.hint
+            assert rotated == bool(before)
+            assert ("its scope" in caught.value.hint) != rotated
             assert (await one.deliver(Request(events(9), 8, 9))).pending == [8], "and no attempt follows"
         assert record.refused == set()
         assert len(api.got) == before + 1

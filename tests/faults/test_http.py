@@ -482,8 +482,14 @@ def test_an_outage_of_a_night_ends_with_75_and_costs_no_event(shop, start, monke
     monkeypatch.setenv("REDO_API_SECRET", "a-secret")
     flags = Flags(base_url=box.base_url)
     world = World(clock=Fast())
-    result = run_here(path, flags, Observer(), world)
+    notes: list[str] = []
+    observer = Observer()
+    observer.note = notes.append
+    result = run_here(path, flags, observer, world)
     assert result.status == 75
+    # Once, whoever listens; and nothing of it stays.
+    assert [note.partition(" since ")[0] for note in notes] == ["nothing could be sent"]
+    assert not (result.folder / "waiting.json").exists()
     assert "out of reach for 30 minutes" in balanced(result.summary)["stopped_by"]
     assert {name: count for name, count in result.summary["events"].items() if count} == {"total": 500, "pending": 500}
     assert not (result.folder / "rejected.ndjson").exists()

@@ -126,6 +126,8 @@ def plain(desk: Desk, text: str) -> str:
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
         (r"\d{8}T\d{6}Z-[0-9a-f]{6}", "RUN"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "MOMENT"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "MOMENT"),
+        (r"\d\d:\d\d:\d\d UTC", "MOMENT"),
         (r"process \d+ on \S+", "process PID on HOST"),
         (r"kill \d+ on \S+", "kill PID on HOST."),
     ):

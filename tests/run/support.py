@@ -38,5 +38,6 @@ def summary(**parts: Any) -> dict[str, Any]:
         "canaries": {},
         "new_names": [],
         "notes": [],
+        "warnings": [],
     }
     return plain | parts | {"events": events | parts.get("events", {}), "rows": rows | parts.get("rows", {})}

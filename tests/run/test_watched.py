@@ -93,6 +93,7 @@ class Switch:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.bodies: list[str] = []
         self.answers: list[int] = []
         outer = self
 
@@ -103,6 +104,10 @@ class Switch:
                 self.send_response(outer.answers.pop(0) if outer.answers else 200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def do_POST(self) -> None:
+                outer.bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self.do_GET()
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -159,6 +164,18 @@ def test_what_is_told_at_the_end(switch, tmp_path, ended, call, status):
     assert samples(file.read_text())[at("exit_status")] == status
     # Nothing but the address.
     assert all("Content-Length" not in one and one["User-Agent"].startswith("backfill/") for one in switch.headers)
+
+
+def test_a_success_that_is_suspicious_is_told_with_a_warning(switch):
+    notes: list[str] = []
+    empty = Result(0, summary(warnings=["the export holds no rows"]), [], Path())
+    around(empty, notes, url=switch.url)
+    assert (switch.calls, switch.bodies) == (["/key/start", "/key"], ["the export holds no rows"])
+    # A service that takes no body is called without.
+    switch.answers = [200, 405]
+    around(empty, notes, url=switch.url)
+    assert switch.calls[2:] == ["/key/start", "/key", "/key"]
+    assert not notes
 
 
 def test_a_rehearsal_tells_nobody(switch, tmp_path):

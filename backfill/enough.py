@@ -1,0 +1,37 @@
+"""Whether an export holds what it should: one with a header alone delivers "everything", night after night."""
+
+from __future__ import annotations
+
+from backfill.errors import ExportError
+from backfill.plan import Plan
+from backfill.printable import plural
+from backfill.tally import Survey
+
+__all__ = ["too_few", "warnings_of"]
+
+NO_ROWS = "the export holds no rows"
+
+
+def warnings_of(found: Survey, reading: Plan) -> list[str]:
+    """What is no error and yet is to be told loudly; `reading` is what was read: files that are new or have changed."""
+    return [NO_ROWS] if reading.export.files and not _passed_over(found, reading) and not found.rows.read else []
+
+
+def too_few(found: Survey, reading: Plan, least: int | None) -> ExportError | None:
+    """Why nothing is to be sent: fewer rows than `least` were read. Nothing is asked of a run that has nothing to read.
+
+    Rows that `source.since` leaves out unread were there before: how many is not known.
+    """
+    rows = found.rows.read
+    if least is None or rows >= least or not reading.export.files or _passed_over(found, reading):
+        return None
+    return ExportError(
+        f"the export holds {plural(rows, 'row')}, and --min-rows asks for {least:,} at least: nothing was sent",
+        hint="look at what writes the export, and run again; or give a smaller --min-rows",
+    )
+
+
+def _passed_over(found: Survey, reading: Plan) -> bool:
+    """Whether a part of the files was not read: it can't be, or it is older."""
+    older = reading.export.older
+    return bool(found.unread or (older and sum(older.skipped.values())))
