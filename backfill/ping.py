@@ -7,12 +7,15 @@ warning: it becomes the body of a POST, which such services keep beside the call
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from backfill import __version__
 from backfill.errors import SettingsError
 
-__all__ = ["ping", "ping_url"]
+__all__ = ["ping", "ping_host", "ping_said", "ping_url"]
 
 SECONDS = 10.0
 ATTEMPTS = 2
@@ -32,6 +35,26 @@ def ping_url(url: str, end: str = "") -> str:
         raise SettingsError("the address of --ping (or BACKFILL_PING) is not an http or https URL", hint=HINT)
     path = parts.path.rstrip("/") + f"/{end}" if end else parts.path
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def ping_said(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The address in the file that BACKFILL_PING_FILE names, if any. Raises SettingsError if that can't be read."""
+    if not (file := environment.get("BACKFILL_PING_FILE")):
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SettingsError(
+            f"BACKFILL_PING_FILE: can't read {file}: {reason}",
+            hint="give the path of a file that holds the address of --ping and that you may read",
+        ) from None
+
+
+def ping_host(url: str) -> str:
+    """The address without what only its owner knows: https://hc-ping.com/. Raises SettingsError as `ping_url` does."""
+    parts = urlsplit(ping_url(url))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
 
 
 def ping(url: str, *, attempts: int = ATTEMPTS, body: str = "") -> str | None:

@@ -18,7 +18,7 @@ from backfill import mapping as mappings
 from backfill.attempt import write_down
 from backfill.errors import BackfillError, InterruptedRun, LockedError, as_told
 from backfill.metrics import Ended, write_metrics
-from backfill.ping import ping, ping_url
+from backfill.ping import ping, ping_said, ping_url
 from backfill.run import Result
 from backfill.settings import Flags
 from backfill.signals import later
@@ -43,7 +43,8 @@ class Watched:
     def __enter__(self) -> Self:
         """Raises SettingsError for an address that can't be one."""
         try:
-            self._url = self._url and ping_url(self._url)
+            said = self._url or ping_said()
+            self._url = ping_url(said) if said else None
         except BackfillError as error:
             self._write(error.status)
             write_down(self._mapping, self._flags, error)

@@ -72,7 +72,7 @@ def job(**changes: object) -> Job:
         state_given=False,
         secret_file=Path("/srv/shop/redo-secret.txt"),
         metrics_file=None,
-        ping=None,
+        ping_file=None,
         at=time_of_day(2, 30),
         zone=None,
         machine="Europe/Berlin",
@@ -85,7 +85,7 @@ def job(**changes: object) -> Job:
 
 
 WATCHED = job(
-    ping="https://ping.example.com/7f3a",
+    ping_file=Path("/srv/shop/orders-ping.txt"),
     metrics_file=Path("/var/lib/node-exporter/backfill.prom"),
     zone="America/New_York",
     files=("s3://exports.example.com/orders_*.parquet",),
@@ -156,9 +156,12 @@ def test_nothing_secret_and_everything_passed_on(form: str, tmp_path: Path) -> N
     assert SECRET not in text
     for wanted in (
         f"store {STORE}", "base url https://api.example.com/v2", "rate 20", "endpoint bulk", "yes", "Asia/Tokyo",
-        "metrics file /var/lib/metrics/b.prom", "ping https://ping.example.com/7f3a",
+        "metrics file /var/lib/metrics/b.prom",
     ):  # fmt: skip
         assert wanted in words, wanted
+    # Who knows the switch's address can keep it quiet.
+    assert "7f3a" not in text
+    assert "BACKFILL_PING" in text
 
 
 def test_every_variable_of_a_run_is_passed_on(tmp_path: Path) -> None:
@@ -168,23 +171,23 @@ def test_every_variable_of_a_run_is_passed_on(tmp_path: Path) -> None:
         for file in (package / "settings.py", *(package / "cli").glob("*.py"))
         for name in re.findall(r"BACKFILL_[A-Z_]*[A-Z]", file.read_text())
     }
-    # --state and --ping are passed on by themselves; completion is the shell's.
+    # The state by itself, and --ping in a file; completion is the shell's.
     assert read - {"BACKFILL_STATE", "BACKFILL_PING", "BACKFILL_COMPLETE"} == set(_VARIABLES)
     (tmp_path / "orders.yaml").write_text(MAPPING)
     values = {"ENDPOINT": "bulk", "RATE": "20", "CONCURRENCY": "4", "NOT_NEWER_THAN": "72h", "STATE": "/srv/state"}
-    values["PING"] = "https://ping.example.com/7f3a"
+    values["MIN_ROWS"] = "10"
     environment = {"REDO_STORE_ID": STORE, **{f"BACKFILL_{name}": value for name, value in values.items()}}
 
-    def words(flags: Flags, **options: str) -> list[str]:
-        return plan_job(tmp_path / "orders.yaml", flags, Options("02:00", **options), environment).run()
+    def words(flags: Flags) -> list[str]:
+        return plan_job(tmp_path / "orders.yaml", flags, Options("02:00"), environment).run()
 
     told = words(Flags())
     for name, value in values.items():
         assert told[told.index(f"--{name.lower().replace('_', '-')}") + 1] == value
     # What is said to the command comes before.
-    told = words(Flags(not_newer_than="0h"), ping="https://ping.example.com/mine")
+    told = words(Flags(not_newer_than="0h", min_rows=20))
     assert told[told.index("--not-newer-than") + 1] == "0h"
-    assert told[told.index("--ping") + 1] == "https://ping.example.com/mine"
+    assert told[told.index("--min-rows") + 1] == "20"
 
 
 def test_settings_of_which_a_run_would_not_begin(tmp_path: Path) -> None:
@@ -194,6 +197,13 @@ def test_settings_of_which_a_run_would_not_begin(tmp_path: Path) -> None:
         (Flags(), None, {"BACKFILL_PING": "foo"}, "not an http or https URL"),
         (Flags(not_newer_than="soon"), None, {}, '--not-newer-than: "soon"'),
         (Flags(), None, {"BACKFILL_NOT_NEWER_THAN": "soon"}, 'BACKFILL_NOT_NEWER_THAN: "soon"'),
+        (Flags(), None, {"BACKFILL_PING_FILE": "/nowhere"}, "BACKFILL_PING_FILE: can't read /nowhere: No such file"),
+        (Flags(), None, {"BACKFILL_RATE": "fast"}, "BACKFILL_RATE: 'fast' is not a number"),
+        (Flags(), None, {"BACKFILL_RATE": "0"}, "rate 0: must be more than 0"),
+        (Flags(), None, {"BACKFILL_ENDPOINT": "both"}, "the endpoint 'both' is not known"),
+        (Flags(), None, {"BACKFILL_CONCURRENCY": "0.5"}, "concurrency 0.5: at least 1 request"),
+        (Flags(), None, {"BACKFILL_MIN_ROWS": "-1"}, "BACKFILL_MIN_ROWS: '-1' is not a whole number"),
+        (Flags(store="a/b"), None, {}, "the store id 'a/b' can't be one"),
     ):
         with pytest.raises(SettingsError, match=said) as raised:
             plan_job(tmp_path / "orders.yaml", flags, Options("02:00", ping=ping), {"REDO_STORE_ID": STORE, **more})
@@ -263,7 +273,7 @@ def stub(tmp_path: Path) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, script in {
-        "backfill": 'echo "backfill $*"; echo "run $REDO_API_SECRET_FILE" >> log; set -- $(cat statuses)\n'
+        "backfill": 'echo "backfill $*"; echo "run $REDO_API_SECRET_FILE${BACKFILL_PING_FILE:+, $BACKFILL_PING_FILE}" >> log; set -- $(cat statuses)\n'
         'status=$1; shift; echo "$*" > statuses; exit "$status"',
         "sleep": 'echo "sleep $1" >> log',
     }.items():
@@ -290,18 +300,45 @@ def test_cron_says_nothing_when_all_is_well_and_tries_again_when_it_helps(stub: 
     command = ["/bin/sh", "-c", cron_command(text_of("cron", made), double=False)]
     run = "run secret"
     assert outcome(command, stub, "0") == (0, "", [run])
-    assert outcome(command, stub, "75 11 0") == (0, "", [run, "sleep 900", run, "sleep 900", run])
+    assert outcome(command, stub, "75 11 0") == (0, "", [run, "sleep 1800", run, "sleep 3600", run])
+    night = (stub.parent / "state/cron-orders.log").read_text()
+    assert night.count("backfill run ") == 3
+    # Each attempt says when it began.
+    assert night.count(f"{datetime.now():%a %b}") == 3
     for status in (3, 65, 77, 78):
         ended, said, log = outcome(command, stub, f"{status} 0")
         assert (ended, log) == (status, [run])
-        assert said.startswith("backfill run ")
+        assert "\nbackfill run " in said
+        assert said.count("backfill run ") == 1
         assert said.endswith(f"exit status {status}\n")
     ended, said, log = outcome(command, stub, "75 75 75 75 75 75 75")
     assert ended == 75
     assert "exit status 75" in said
-    assert log.count(run) == 6
+    assert log.count(run) == 5
+    assert said.count("backfill run ") == 5
+    assert (stub.parent / "state/cron-orders.log.1").read_text().count("backfill run ") == 1
     assert (stub.parent / "state").stat().st_mode & 0o777 == 0o700
-    assert (stub.parent / "state/cron.log").stat().st_mode & 0o777 == 0o600
+    assert (stub.parent / "state/cron-orders.log").stat().st_mode & 0o777 == 0o600
+
+
+def test_cron_tells_the_switch(stub: Path) -> None:
+    made = job(program=(str(stub / "backfill"),), state=stub.parent / "state", secret_file=Path("secret"))
+    made = replace(made, ping_file=Path("/srv/100 %/ping.txt"))
+    command = ["/bin/sh", "-c", cron_command(text_of("cron", made), double=False)]
+    assert outcome(command, stub, "0") == (0, "", ["run secret, /srv/100 %/ping.txt"])
+
+
+def test_the_switchs_address_stands_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "orders.yaml").write_text(MAPPING)
+    said = ["--at", "02:00", "--store", STORE, "--ping", "https://hc-ping.com/7f3a"]
+    for form in FORMS:
+        words = ["schedule", str(tmp_path / "orders.yaml"), "--as", form, *said]
+        assert backfill.main(words, standalone_mode=False) == 0
+        text = capsys.readouterr().out
+        assert "7f3a" not in text
+        # The way to write it anew has one of its own.
+        assert "--ping https://hc-ping.com/ " in text
+        assert "switch" in text
 
 
 def test_a_crontab_line_has_an_end() -> None:
@@ -479,7 +516,7 @@ def test_github_runs_it(stub: Path) -> None:
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", github_script(text_of("github-actions"))]
     assert outcome(command, stub, "0")[0] == 0
     ended, said, log = outcome(command, stub, "75 3")
-    assert (ended, log[1]) == (0, "sleep 900")
+    assert (ended, log[1]) == (0, "sleep 1800")
     assert said.splitlines()[-1].startswith("::warning title=Some rows were rejected::")
     ended, said, log = outcome(command, stub, "77")
     assert (ended, len(log)) == (77, 1)

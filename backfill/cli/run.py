@@ -12,6 +12,7 @@ from backfill.cli.shared import (
     BASE_URL,
     FILES,
     MAPPING,
+    MIN_ROWS,
     NEW_IDS,
     NOT_NEWER_THAN,
     SANDBOX,
@@ -42,12 +43,7 @@ __all__ = ["run"]
     "--limit-each", type=click.IntRange(1), metavar="N", help="Send the first N events of each name and stop."
 )
 @NOT_NEWER_THAN
-@click.option(
-    "--min-rows",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Send nothing if fewer rows were read [BACKFILL_MIN_ROWS].",
-)
+@MIN_ROWS
 @SANDBOX
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from backfill.cli.shared import BASE_URL, MAPPING, NOT_NEWER_THAN, STATE, STORE, flags, show
+from backfill.cli.shared import BASE_URL, MAPPING, MIN_ROWS, NOT_NEWER_THAN, STATE, STORE, flags, show
 
 __all__ = ["schedule"]
 
@@ -20,13 +20,19 @@ FORMS = ("cron", "systemd", "kubernetes", "github-actions", "airflow")
 @click.option("--at", required=True, metavar="HH:MM", help="The time of day.")
 @click.option("--as", "form", required=True, type=click.Choice(FORMS), help="For which scheduler.")
 @click.option("--timezone", metavar="ZONE", help="Whose time of day, such as Europe/Berlin; else this machine's.")
-@click.option("--ping", metavar="URL", help="A dead man's switch for `run` to tell how it ended [BACKFILL_PING].")
+@click.option(
+    "--ping",
+    envvar="BACKFILL_PING",
+    metavar="URL",
+    help="A dead man's switch for `run` to tell how it ended: the files say where to put it [BACKFILL_PING].",
+)
 @click.option(
     "--metrics-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where `run` leaves its numbers for Prometheus.",
 )
 @NOT_NEWER_THAN
+@MIN_ROWS
 @click.option("--name", help="What its files and units are named after; else the mapping's name. One for each store.")
 @STORE
 @BASE_URL
@@ -52,15 +58,17 @@ def schedule(
     """
     from datetime import UTC, datetime
 
+    from backfill.ping import ping_host
     from backfill.schedule import Options, elsewhere, plan_job, render, save
 
     # How to write the file anew, from any folder: the paths are spelled out, and --output is another one each time.
     again = ["schedule", str(mapping.absolute()), "--at", at, "--as", form]
     for flag, value in [
         ("--timezone", timezone),
-        ("--ping", ping),
+        ("--ping", ping and ping_host(ping)),
         ("--metrics-file", metrics_file and metrics_file.absolute()),
         ("--not-newer-than", options["not_newer_than"]),
+        ("--min-rows", options["min_rows"]),
         ("--name", name),
         ("--store", options["store"]),
         ("--base-url", options["base_url"]),

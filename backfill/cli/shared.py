@@ -22,6 +22,7 @@ __all__ = [
     "BASE_URL",
     "FILES",
     "MAPPING",
+    "MIN_ROWS",
     "NEW_IDS",
     "NOT_NEWER_THAN",
     "REHEARSED",
@@ -55,6 +56,9 @@ NEW_IDS = click.option(
 )
 NOT_NEWER_THAN = click.option(
     "--not-newer-than", metavar="AGE", help="Keep events under this age back: 72h, 3d [BACKFILL_NOT_NEWER_THAN]."
+)
+MIN_ROWS = click.option(
+    "--min-rows", type=click.IntRange(1), metavar="N", help="Send nothing if fewer rows were read [BACKFILL_MIN_ROWS]."
 )
 FILES = click.option(
     "--files",

@@ -33,8 +33,9 @@ FORMS: tuple[Form, ...] = get_args(Form)
 
 # Debian's cron takes no longer command.
 _CRON_LINE = 998
-# Pauses in seconds before the next attempt; after the last one there is none. Three hours in all.
-_PAUSES = (900, 900, 1800, 3600, 3600, 0)
+# Pauses in seconds before the next attempt; after the last one there is none. Four hours in all: a run has waited half
+# an hour for the API itself, and where the API named a time of its own, an attempt before it is in vain.
+_PAUSES = (1800, 3600, 3600, 5400, 0)
 # Where things are in the container.
 _IMPORT, _MAPPING, _STATE = PurePosixPath("/import"), "/import/mapping.yaml", "/state/backfill"
 _TEMPORARY = tuple(map(Path, ("/tmp", "/var/tmp")))  # noqa: S108  (not made, looked for)
@@ -50,11 +51,14 @@ def _cron(job: Job, _year: int) -> dict[str, str]:
     words = job.run("--quiet")
     here = words.index("--state") + 1
     run = f'{cron_words([*job.program, *words[:here]])} "$state" {cron_words(words[here + 1 :])}'
+    ping = f"BACKFILL_PING_FILE={cron_words([str(job.ping_file)])} " if job.ping_file else ""
+    log = f"cron-{job.slug}.log"
     command = (
         f"umask 077; state={cron_words([str(job.state)])}; "
-        f'log="$state/cron.log"; mkdir -p "$state"; for pause in {" ".join(map(str, _PAUSES))}; do '
-        f"REDO_API_SECRET_FILE={cron_words([str(job.secret_file)])} "
-        f'{run} >"$log" 2>&1; status=$?; '
+        f'log="$state/{log}"; mkdir -p "$state"; [ ! -e "$log" ] || mv "$log" "$log.1"; '
+        f"for pause in {' '.join(map(str, _PAUSES))}; do "
+        f"{{ date; REDO_API_SECRET_FILE={cron_words([str(job.secret_file)])} {ping}{run}; "
+        '} >>"$log" 2>&1; status=$?; '
         'case $status in 11|75) sleep $pause;; *) break;; esac; done; '
         '[ $status -eq 0 ] || { cat "$log"; echo "exit status $status"; }; exit $status'
     )  # fmt: skip
@@ -66,7 +70,8 @@ def _cron(job: Job, _year: int) -> dict[str, str]:
     cron_tz = bool(job.zone and job.zone != job.machine)
     filled = _filled(
         "cron", job, command=command, tries=len(_PAUSES), cron_tz=cron_tz, percent="\\%" in command,
-        secret_file=shell_words([str(job.secret_file)]),
+        secret_file=shell_words([str(job.secret_file)]), ping_file=shell_words([str(job.ping_file)]),
+        log=shell_words([str(job.state / log)]),
     )  # fmt: skip
     return {f"backfill-{job.slug}.cron": filled}
 
@@ -74,6 +79,7 @@ def _cron(job: Job, _year: int) -> dict[str, str]:
 def _systemd(job: Job, _year: int) -> dict[str, str]:
     unit = f"backfill-{job.slug}"
     credential = f"/etc/credstore.encrypted/{unit}.redo-api-secret"
+    ping_credential = f"/etc/credstore.encrypted/{unit}.backfill-ping"
     written = [job.state, *([job.metrics_file.parent] if job.metrics_file else [])]
     # The interpreter behind a virtual environment is often in a home folder (pyenv, uv).
     needed = [*written, job.mapping, Path(job.program[0]), job.interpreter]
@@ -82,6 +88,8 @@ def _systemd(job: Job, _year: int) -> dict[str, str]:
         "unit": unit,
         "credential": credential,
         "unit_credential": credential.replace("%", "%%"),
+        "ping_credential": ping_credential,
+        "unit_ping_credential": ping_credential.replace("%", "%%"),
         "description": job.mapping.name.replace("%", "%%"),
         "unit_owner": job.owner.replace("%", "%%"),
         "unit_state": systemd_words([str(job.state)]),
@@ -154,6 +162,8 @@ def _airflow(job: Job, _year: int) -> dict[str, str]:
         dag_literal=yaml_text(dag_id),
         conn_id=connection,
         conn_literal=yaml_text(connection),
+        ping_id=f"{connection}_ping",
+        ping_literal=yaml_text(f"{connection}_ping"),
         description_literal=yaml_text(f"{job.mapping.name} to Redo"),
         words=[yaml_text(word) for word in [*job.program, *job.run()]],
         zone=job.zone_name,
@@ -181,7 +191,7 @@ def _filled(template: str, job: Job, **facts: Any) -> str:
         "minute": job.at.minute,
         "zone": job.zone,
         "machine": job.machine,
-        "ping": job.ping,
+        "ping": job.ping_file is not None,
         "owner": job.owner,
         "state": str(job.state),
     }

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from backfill import mapping as mappings
 from backfill.errors import SettingsError, UsageError
-from backfill.ping import ping_url
+from backfill.ping import ping_said, ping_url
 from backfill.printable import printable
 from backfill.schedule.zones import checked_zone, machine_zone
-from backfill.send import check_base_url
-from backfill.settings import Flags, kept_back, state_folder
+from backfill.send import Target, check_base_url
+from backfill.settings import Flags, resolve, state_folder
 
 __all__ = ["Job", "Options", "elsewhere", "plan_job"]
 
@@ -29,6 +29,7 @@ _VARIABLES = {
     "BACKFILL_RATE": "--rate",
     "BACKFILL_CONCURRENCY": "--concurrency",
     "BACKFILL_NOT_NEWER_THAN": "--not-newer-than",
+    "BACKFILL_MIN_ROWS": "--min-rows",
 }
 # The longest name of a CronJob is 52 letters; "backfill-" stands before this.
 _SLUG = 43
@@ -48,7 +49,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A nightly run. Paths are absolute; `options` are those of `run`, but for the mapping, --state and the metrics."""
+    """A nightly run. Paths are absolute; `options` are those of `run`, but for the mapping, --state and the metrics.
+
+    `ping_file` is where the address of the dead man's switch will be, if there is one: who knows it can keep the switch
+    quiet, so that it stands in no schedule.
+    """
 
     mapping: Path
     text: str
@@ -60,7 +65,7 @@ class Job:
     state_given: bool
     secret_file: Path
     metrics_file: Path | None
-    ping: str | None
+    ping_file: Path | None
     at: time
     zone: str | None
     machine: str
@@ -82,9 +87,8 @@ class Job:
     def run(self, *more: str, mapping: str | None = None, state: str | None = None) -> list[str]:
         """The words after `backfill`."""
         metrics = ["--metrics-file", str(self.metrics_file)] if self.metrics_file else []
-        ping = ["--ping", self.ping] if self.ping else []
         return ["run", mapping or str(self.mapping), "--yes", "--state", state or str(self.state),
-                *self.options, *metrics, *ping, *more]  # fmt: skip
+                *self.options, *metrics, *more]  # fmt: skip
 
     def status(self, *, mapping: str | None = None, state: str | None = None) -> list[str]:
         """The words after `backfill` that show whether it works."""
@@ -105,10 +109,16 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
             hint="set delivery.store in the mapping, REDO_STORE_ID or --store",
         )
     base_url = flags.base_url or environment.get("REDO_BASE_URL")
-    ping = options.ping or environment.get("BACKFILL_PING")
-    # An age that can't be is said now, not at night.
-    kept_back(loaded.delivery, flags, environment)
-    said = {"--not-newer-than": flags.not_newer_than}
+    ping = options.ping or environment.get("BACKFILL_PING") or ping_said(environment)
+    if ping:
+        ping_url(ping)
+    # What a run would not begin with is said now, not at night. The secret is not there yet.
+    settings = resolve(mapping, loaded.delivery, flags, {**environment, "REDO_API_SECRET": "none"})
+    Target(settings.base_url, settings.store, settings.secret)
+    said = {
+        "--not-newer-than": flags.not_newer_than,
+        "--min-rows": str(flags.min_rows) if flags.min_rows is not None else None,
+    }
     words: list[str] = []
     for flag, value in [
         ("--store", store),
@@ -130,7 +140,7 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
         state_given=bool(flags.state or environment.get("BACKFILL_STATE")),
         secret_file=_absolute(Path(secret)) if secret else path.parent / "redo-secret.txt",
         metrics_file=_absolute(options.metrics_file) if options.metrics_file else None,
-        ping=ping_url(ping) if ping else None,
+        ping_file=_ping_file(path, options.name, environment) if ping else None,
         at=_time(options.at),
         zone=checked_zone(options.timezone) if options.timezone else None,
         machine=machine_zone(environment),
@@ -138,13 +148,19 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
         again=options.again,
         name=options.name or path.stem,
     )
-    for word in (*job.program, *job.run(), *job.again, str(job.secret_file)):
+    for word in (*job.program, *job.run(), *job.again, str(job.secret_file), str(job.ping_file)):
         if word != printable(word) or "\n" in word or "\t" in word:
             raise UsageError(
                 f"{word!r} has a letter that is not seen, such as a line break, and no schedule can hold it",
                 hint="give the file or folder another name",
             )
     return job
+
+
+def _ping_file(mapping: Path, name: str | None, environment: MappingOf[str, str]) -> Path:
+    if file := environment.get("BACKFILL_PING_FILE"):
+        return _absolute(Path(file))
+    return mapping.parent / f"{name or mapping.stem}-ping.txt"
 
 
 def elsewhere(job: Job) -> str:

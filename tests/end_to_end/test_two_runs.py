@@ -24,18 +24,22 @@ def test_a_second_run_is_turned_away_and_who_looks_is_answered(shop, start):
     process = shop.start("run", "orders.yaml", "--concurrency", "2", "--rate", "5000")
     eventually(lambda: box.summary().requests > 20, "some requests", process)
     began = time.monotonic()
-    second = shop.do("run", "few.yaml", status=11)
+    second = shop.do("run", "few.yaml", "--metrics-file", "m.prom", status=11)
     # A process takes most of a second to start; it is told at once, and not when the first run ends.
     assert time.monotonic() - began < 10
     assert f"process {process.pid} " in second.err
     assert second.out == ""
+    assert not (shop.folder / "m.prom").exists()
 
     told = json.loads(shop.do("status", "orders.yaml", "--json").out)
     assert told["runs"][0]["state"].startswith(f"running as process {process.pid} on ")
     assert 0 < told["runs"][0]["accepted"] < 2_000
     # Asked for one after the other, while the run goes on.
     assert 3 < told["stores"][0]["accepted"]["Order Placed"] <= told["runs"][0]["accepted"] + 3
-    assert f"running as process {process.pid}" in shop.do("status", "orders.yaml").out
+    assert [run["mapping"] for run in told["runs"]] == ["orders.yaml", "few.yaml"]
+    said = shop.do("status", "orders.yaml").out
+    assert f"running as process {process.pid}" in said
+    assert "\n      last accepted 0 s ago" in said or "\n      last accepted 1 s ago" in said
     assert shop.do("report", "orders.yaml").out.strip() == str(before.folder / "report.html")
     assert "2,000" in shop.do("check", "orders.yaml").out
     assert process.poll() is None

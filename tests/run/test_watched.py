@@ -15,7 +15,7 @@ import pytest
 
 from backfill.errors import InterruptedRun, LockedError, SettingsError, StoppedError
 from backfill.metrics import Ended, last_success, metrics_text, write_metrics
-from backfill.ping import ping, ping_url
+from backfill.ping import ping, ping_host, ping_url
 from backfill.run import Result
 from backfill.settings import Flags
 from backfill.signals import kept
@@ -213,6 +213,18 @@ def test_what_is_no_address(url, tmp_path):
         around(result(0), [], url=url, metrics_file=file)
     assert url not in str(wrong.value)
     assert samples(file.read_text())[at("exit_status")] == 78
+
+
+def test_the_address_may_be_in_a_file(switch, tmp_path, monkeypatch):
+    file = tmp_path / "ping.txt"
+    monkeypatch.setenv("BACKFILL_PING_FILE", str(file))
+    with pytest.raises(SettingsError, match=r"BACKFILL_PING_FILE: can't read .*: No such file") as wrong:
+        around(result(0), [])
+    assert wrong.value.hint
+    file.write_text(f"{switch.url}\n")
+    around(result(0), [])
+    assert switch.calls == ["/key/start", "/key"]
+    assert ping_host("https://me:pw@hc-ping.com:8443/5f1e?x=y") == "https://hc-ping.com:8443/"
 
 
 def test_where_the_end_goes():
