@@ -10,11 +10,14 @@ from backfill.tally import Survey
 __all__ = ["too_few", "warnings_of"]
 
 NO_ROWS = "the export holds no rows"
+NO_NEW_ROWS = "no file that is new or has changed holds a row"
 
 
 def warnings_of(found: Survey, reading: Plan) -> list[str]:
     """What is no error and yet is to be told loudly; `reading` is what was read: files that are new or have changed."""
-    return [NO_ROWS] if reading.export.files and not _passed_over(found, reading) and not found.rows.read else []
+    if found.rows.read or not reading.export.files or _passed_over(found, reading):
+        return []
+    return [NO_NEW_ROWS if found.passed else NO_ROWS]
 
 
 def too_few(found: Survey, reading: Plan, least: int | None) -> ExportError | None:

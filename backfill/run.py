@@ -271,7 +271,8 @@ class _Going:
         if delivery.total:
             self._deliver(delivery)
         check_balance(self.found, self.delivered, delivery.total)
-        if not self.flags.files:
+        # An empty export is to be told of again until it is mended.
+        if not self.flags.files and not self.found.warnings:
             done = self.delivered
             sent = not (done.error or done.pending or done.refused or settings.is_part)
             remember(self.planned, self.found, self.passed, self.ledger, self.name, self.world.now(), sent=sent)

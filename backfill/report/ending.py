@@ -59,12 +59,12 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     newer = f"{since['column']} from {since['from']} on" if since and since["from"] else ""
     if not events["total"]:
         parts[0] = f"Nothing is new: no row has {newer}" if newer else "The export makes no event"
-        if warnings := summary.get("warnings"):
-            parts[0] = f"Nothing to send: {', '.join(warnings)}"
-            todo.append("Look at what writes the export: it may be broken. --min-rows 1 makes that an error.")
     elif not summary["requests"] and events["pending"] == kept and (kept or events["already_delivered"]):
         delivered = events["already_delivered"] > 0
         parts[0] = "Nothing to send: what is ready was delivered before" if delivered else "Nothing to send yet"
+    if warnings := summary.get("warnings"):
+        parts[0] = f"Nothing to send: {', '.join(warnings)}"
+        todo.append("Look at what writes the export: it may be broken. --min-rows 1 makes that an error.")
     if rejected:
         parts.append(f"{rejected:,} rejected")
     if unreadable := summary["rows"]["unreadable"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pytest
 
@@ -80,6 +82,26 @@ def test_an_export_of_a_header_alone_is_told_of(shop, words):
     assert "warning: the export holds no rows" in run.done.said
     assert ("Nothing to send: the export holds no rows." in run.done.out) == ("--json" not in words)
     assert "\nbackfill_rows_read{" in (shop.folder / "m.prom").read_text()
+
+
+def test_it_is_told_until_the_export_is_mended(shop, box):
+    long_ago = time.time() - 3600
+    shop.orders(2, "a.csv")
+    shop.orders(0, "b.csv")
+    for name in ("a.csv", "b.csv"):
+        os.utime(shop.folder / name, (long_ago, long_ago))
+    shop.mapping(files=["a.csv"])
+    shop.deliver()
+    shop.mapping(files=["a.csv", "b.csv"])
+    # Of a folder to which a file is added each night, it is the new one that counts: tonight, and until it is mended.
+    for _ in range(2):
+        run = shop.deliver()
+        assert run.summary["warnings"] == ["no file that is new or has changed holds a row"]
+        assert run.done.out.startswith("Nothing to send: no file that is new or has changed holds a row")
+    assert "holds 0 rows" in shop.deliver("--min-rows", "1", status=65).done.err
+    ids = shop.orders(2, "b.csv", 10)
+    assert shop.deliver("--min-rows", "1").events == {"total": 4, "already_delivered": 2, "accepted": 2}
+    assert ids <= box.ids(STORE)
 
 
 def test_so_many_rows_at_least(shop, box):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 
@@ -39,7 +40,7 @@ def test_a_second_run_is_turned_away_and_who_looks_is_answered(shop, start):
     assert [run["mapping"] for run in told["runs"]] == ["orders.yaml", "few.yaml"]
     said = shop.do("status", "orders.yaml").out
     assert f"running as process {process.pid}" in said
-    assert "\n      last accepted 0 s ago" in said or "\n      last accepted 1 s ago" in said
+    assert re.search(r"\n      last accepted \d+ s ago", said)
     assert shop.do("report", "orders.yaml").out.strip() == str(before.folder / "report.html")
     assert "2,000" in shop.do("check", "orders.yaml").out
     assert process.poll() is None
