@@ -275,10 +275,12 @@ class Backfill:
         return told
 
     def runs(self, limit: int = 20) -> list[PastRun]:
-        """The last runs of this mapping, newest first."""
+        """The last runs of this mapping that began, newest first; `status` tells of those that did not, too."""
         folder = state_folder(self.mapping, Flags(**self._flags))
         with Ledger.read(folder) as ledger:
-            records = [one for one in ledger.runs(-1) if Path(one.info.mapping).name == self.mapping.name]
+            records = [
+                one for one in ledger.runs(-1) if one.info.folder and Path(one.info.mapping).name == self.mapping.name
+            ]
         return [
             PastRun(
                 started=one.started.isoformat(timespec="seconds").replace("+00:00", "Z"),

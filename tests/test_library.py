@@ -160,7 +160,15 @@ def test_nothing_is_sent_that_nobody_agreed_to(mapping: Path, monkeypatch: pytes
         with pytest.raises(UsageError, match="nobody agreed"):
             result.raise_for_error()
         agreed = orders.run(base_url=box.base_url, store=STORE, yes=True)
-    assert agreed.summary["events"]["accepted"] == 1
+        assert agreed.summary["events"]["accepted"] == 1
+        few = orders.run(base_url=box.base_url, store=STORE, yes=True, min_rows=10)
+        assert (few.status, few.summary["requests"]) == (65, 0)
+        monkeypatch.delenv("REDO_API_SECRET")
+        with pytest.raises(BackfillError, match="there is no secret"):
+            orders.run(base_url=box.base_url, store=STORE)
+    # What did not begin has no summary to be compared.
+    assert [run.exit_status for run in orders.runs()] == [65, 3, 2]
+    assert [run["state"] for run in orders.status()["runs"]] == ["exit 78", "exit 65", "exit 3", "exit 2"]
 
 
 def test_a_file_that_cant_be_read_is_no_success(mapping: Path) -> None:
