@@ -177,3 +177,17 @@ def test_preview_as_a_command(mapping):
     body = json.loads(words[words.index("-d") + 1])
     assert body["data"]["$extra"]["Items"][0] == {"Title": "pen's"}
     assert "$REDO_API_SECRET" in text
+
+
+def test_a_check_tells_of_rows_left_out_as_a_cell_is_empty(mapping):
+    text = MAPPING.replace(", group_by: [id]", ", where: \"email <> 'c@example.com'\"")
+    mapping.write_text(text.replace('    data: {$extra: {Items: {collect: {Title: "{item}"}}}}\n', ""))
+    found = Backfill(mapping).check()
+    assert found.rows["filtered"] == 2
+    told = '1 of 2 filtered rows: source.where (where "email" is empty): left out, as the condition is null'
+    assert told in found.text
+    assert "(where_unknown), such as lines.csv:3" in found.text
+    (notice,) = [one for one in found.notices if one["code"] == "where_unknown"]
+    assert (notice["field"], notice["count"]) == ('source.where (where "email" is empty)', 1)
+    assert found.report is not None
+    assert "as the condition is null" in found.report.read_text(encoding="utf-8")

@@ -186,12 +186,11 @@ def test_numbers_with_wide_steps(folder):
     assert night["since"]["mark"] == str(numbers[38])
 
 
-@pytest.mark.parametrize("first", [2**53 - 5, 2**60, -(2**60), 2**63 - 50])
-@pytest.mark.parametrize("form", ["{}", " {} ", "+{}"])
-def test_numbers_that_a_double_would_round(folder, first, form):
+@pytest.mark.parametrize("first", [2**53 - 5, 2**63 - 50])
+def test_numbers_that_a_double_would_round(folder, first):
     folder.mapping({"column": "upd", "lookback": 3})
-    form = form if first > 0 else "{}"
-    lines = [row(i, form.format(first + i)) for i in range(50)]
+    forms = ("{}", " {} ", "+{}")
+    lines = [row(i, forms[i % 3].format(first + i)) for i in range(50)]
     folder.csv(lines[:40])
     folder.run()
     folder.csv(lines)
