@@ -23,7 +23,7 @@ from backfill.survey import survey
 from backfill.tally import Survey
 from backfill.world import World
 
-__all__ = ["check", "look_for_new_names", "name_in", "write_check_page"]
+__all__ = ["check", "look_for_new_names", "name_in", "settings_if_any", "write_check_page"]
 
 
 def check(
@@ -36,7 +36,7 @@ def check(
     now = (world or World()).now()
     draft = mappings.read(path)
     planned = plan(draft, now, flags.files)
-    settings = _settings_if_any(path, planned, flags)
+    settings = settings_if_any(path, planned, flags)
     with ExitStack() as stack:
         ledger = None
         if settings is not None:
@@ -63,7 +63,9 @@ def write_check_page(
     world = world or World()
     planned, found, settings = checked
     page = checked_page(planned, found, settings, status=status, now=world.now())
-    return write_check(state_folder(path, flags), path, render(page), world.disk)
+    # What is found in other files says nothing of the export: its page stays.
+    name = f"{path.stem}.files" if flags.files else path.stem
+    return write_check(state_folder(path, flags), name, render(page), world.disk)
 
 
 def look_for_new_names(found: Survey, ledger: Ledger, settings: Settings) -> None:
@@ -81,8 +83,8 @@ def name_in(state: Path, mapping: Path) -> str:
     return os.path.relpath(mapping.resolve(), state.resolve().parent)
 
 
-def _settings_if_any(path: Path, planned: Plan, flags: Flags) -> Settings | None:
-    """For `check`, which needs neither store nor secret, but asks the ledger if they are known."""
+def settings_if_any(path: Path, planned: Plan, flags: Flags) -> Settings | None:
+    """For what needs neither store nor secret, but asks the ledger if they are known."""
     try:
         return resolve(path, planned.mapping.delivery, flags, {"REDO_API_SECRET": "none", **os.environ})
     except BackfillError:

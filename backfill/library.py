@@ -30,10 +30,11 @@ from backfill import check as checks
 from backfill import preview as previews
 from backfill import run as runs
 from backfill import status as known
-from backfill.errors import BackfillError, UsageError
+from backfill.errors import BackfillError, StorageError, UsageError
 from backfill.ledger import Ledger
 from backfill.observer import Observer
 from backfill.pipeline import Sending
+from backfill.printable import printable
 from backfill.read import unread_error
 from backfill.report import check_data, describe
 from backfill.report.text import check_text, result_text
@@ -80,11 +81,12 @@ class Check:
     notes: Sequence[str]
     new_names: Sequence[Mapping[str, Any]] | None
     since: Mapping[str, Any] | None
+    report: Path | None
     text: str = field(repr=False)
     error: BackfillError | None = None
 
     def __str__(self) -> str:
-        return self.text
+        return self.text + (f"\nreport: {printable(str(self.report))}" if self.report else "")
 
     def raise_for_error(self) -> None:
         """Raises what makes the mapping or a file unfit to be sent; rejected rows are no error."""
@@ -205,16 +207,25 @@ class Backfill:
         if error is None and found.unread:
             error = unread_error(found.unread)
         data = check_data(planned, found, settings)
+        status = error.status if error else 3 if found.rejected else 0
+        page = None
+        with suppress(StorageError):
+            page = checks.write_check_page(self.mapping, flags, (planned, found, settings), status, world)
         return Check(
-            status=error.status if error else 3 if found.rejected else 0,
+            status=status,
             **{key: data[key] for key in _CHECKED},
+            report=page,
             text=check_text(planned, found, settings),
             error=error,
         )
 
     def preview(self, count: int = 3, *, row: int | None = None) -> list[dict[str, Any]]:
-        """The first events as they would be sent; with `row` those of this row of the export (as file:row tells it)."""
-        return [json.loads(text) for text in previews.preview(self.mapping, count, row=row)]
+        """The first events as they would be sent; with `row` those of this row of the export (as file:row tells it).
+
+        Of a row of a group they are the group's. Raises UsageError for a row without events, which says why.
+        """
+        flags = Flags(**self._flags)
+        return [json.loads(text) for text in previews.preview(self.mapping, count, flags, row=row)]
 
     def run(
         self,

@@ -123,7 +123,8 @@ def _before_the_leap(values: list[int], lookback: int) -> tuple[int | None, int 
     """
     steps = [after - before for before, after in pairwise(values)]
     for at in range(max(0, len(steps) - FEW + 1), len(steps)):
-        if steps[at] > max(lookback, FAR * median(steps[:at] or [1])):
+        # Nothing is before the first step: those behind it tell what is usual.
+        if steps[at] > max(lookback, FAR * median(steps[:at] or steps[1:] or [1])):
             return values[at], values[at + 1]
     return (values[-1] if values else None), None
 

@@ -21,6 +21,7 @@ import pytest
 import backfill
 from backfill import Backfill, BackfillError, Check, Progress
 from backfill.cli.check import check as check_command
+from backfill.cli.preview import preview as preview_command
 from backfill.cli.run import run as run_command
 from backfill.errors import ExportError, MappingError, StoppedError, UsageError
 from backfill.sandbox import Faults, Options, SandboxThread
@@ -138,6 +139,27 @@ def test_its_settings_are_the_commands_options() -> None:
     assert set(inspect.signature(Backfill).parameters) == {"mapping"} | everywhere
     assert arguments(Backfill.run) | everywhere == names(run_command)
     assert arguments(Backfill.check) | everywhere == names(check_command)
+    assert arguments(Backfill.preview) | everywhere == names(preview_command) - {"curl"}
+
+
+def test_a_check_has_a_page_and_one_of_other_files_has_its_own(mapping: Path) -> None:
+    checked = Backfill(mapping).check()
+    assert checked.report == mapping.resolve().parent / ".backfill" / "check" / "orders.html"
+    assert str(checked).endswith(f"report: {checked.report}")
+    before = checked.report.read_bytes()
+    mended = mapping.parent / "rejected.csv"
+    mended.write_text("id,at,email,total\n2,2024-03-02,alan@example.com,5\n")
+    other = Backfill(mapping, files=[mended]).check()
+    assert other.report == checked.report.with_name("orders.files.html")
+    assert b"rejected.csv" in other.report.read_bytes()
+    assert checked.report.read_bytes() == before
+
+
+def test_a_check_whose_page_has_no_place_goes_on(mapping: Path) -> None:
+    (mapping.parent / ".backfill").write_text("a file")
+    checked = Backfill(mapping, state=mapping.parent / ".backfill" / "state").check()
+    assert (checked.report, checked.status) == (None, 3)
+    assert "report:" not in str(checked)
 
 
 def test_what_is_wrong_is_raised_before_it_begins(mapping: Path) -> None:

@@ -63,7 +63,22 @@ class Looked:
         some = f"all {rows}" if self.sample.whole and self.sample.rows > 1 else rows
         if not self.sample.whole:
             some = f"the first {rows}" if len(files) == 1 else f"{rows} from here and there"
-        return f"{some} of {name} ({how})"
+        return f"{some} of {name} ({how})" + self._torn()
+
+    def _torn(self) -> str:
+        """What is said of rows that can't be read, which are not among those that were looked at."""
+        torn = self.sample.unreadable
+        if not torn:
+            return ""
+        kinds = {one.problem for one in torn}
+        what = "ragged" if kinds == {"ragged"} else "unreadable"
+        first = f"{self.sample.name(torn[0].file)}:{torn[0].row}"
+        are = (
+            f"more row is {what} and was skipped, "
+            if len(torn) == 1
+            else f"more rows are {what} and were skipped, from "
+        )
+        return f"; {len(torn):,} {are}{first}" + (" on" if len(torn) > 1 else "")
 
     def draft(self, answers: Mapping[str, str]) -> Drafted:
         """The mapping, as these answers say; what is not answered is guessed."""

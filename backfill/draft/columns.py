@@ -9,18 +9,27 @@ from datetime import datetime
 
 import polars as pl
 
+from backfill import api
 from backfill.draft.amounts import NumberText, find_numbers
 from backfill.draft.moments import Moment, find_epoch, find_moment
 from backfill.draft.names import Name, is_private, is_secret, is_timely, read_name, time_rank, value_rank
+from backfill.draft.places import code_of
 from backfill.draft.scalars import identifier
-from backfill.records import ROW
+from backfill.records import FILE, ROW
 from backfill.shape import Columns
 from backfill.shape.contacts import EMAIL
 
-__all__ = ["NULL_WORDS", "TRUE_FALSE", "Column", "harmless", "look_at", "references"]
+__all__ = ["NULL_WORDS", "STATUS", "TRUE_FALSE", "Column", "harmless", "look_at", "references"]
 
-# Texts that programs write where there is no value.
-NULL_WORDS = ("NULL", "null", "\\N", "N/A", "n/a", "NA", "#N/A", "None", "NaN", "nan", "-", "--", "?", "(null)", "nil")
+# Texts that programs and people write where there is no value, in lower case.
+NULL_WORDS = frozenset(
+    (
+        "null", "\\n", "n/a", "na", "#n/a", "none", "nan", "-", "--", "\u2013", "\u2014", "?", "(null)", "<null>",
+        "[null]", "nil",
+        "k.a.", "k. a.", "keine angabe", "n.a.", "n. a.", "n/d", "n.v.", "undefined", "#null!", "#ref!", "#value!",
+        "#div/0!", "#name?",
+    )
+)  # fmt: skip
 TRUE_FALSE = (
     ("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"), ("1", "0"),
 )  # fmt: skip
@@ -67,6 +76,10 @@ CLOCKS = (
     (r"^\d{1,2}:\d\d:\d\d [AaPp][Mm]$", "%I:%M:%S %p"),
     (r"^\d{1,2}:\d\d [AaPp][Mm]$", "%I:%M %p"),
 )
+ZERO = r"^[^\d]*0+(?:[.,]0+)?[^\d]*$"
+MOST_COUNTRIES = 300
+# Names of what has few values, of which each is told though it may be there once.
+STATUS = frozenset(("status", "state", "zustand", "statut", "estado", "stato", "stage"))
 CARD = r"^[3-6]\d{3}[ -]?\d{4}[ -]?\d{4}[ -]?\d{1,7}$"
 
 
@@ -77,7 +90,8 @@ class Column:
     `kind`: empty, text, integer, number, boolean, time, email, phone, json, nested, bytes. `reference` is how a mapping
     names it, `sql` how SQL does. `rows`, `filled` and `distinct` count. `values` are its few values, the most frequent
     first, with how often they are, where a column has few. `examples` are what may be shown. `clock` is the format
-    of times of day.
+    of times of day. `zeros` of a number's cells are 0. `countries` are what a country's texts stand for, `known` of
+    the cells hold one of these, and `coded` of them its code.
     """
 
     reference: str
@@ -102,6 +116,10 @@ class Column:
     commas: int = 0
     clock: str | None = None
     nulls: tuple[tuple[str, int], ...] = field(default=())
+    zeros: int = 0
+    countries: tuple[tuple[str, str], ...] = ()
+    known: int = 0
+    coded: int = 0
 
     @property
     def unique(self) -> bool:
@@ -145,9 +163,12 @@ def _leaves(path: tuple[str, ...], dtype: pl.DataType) -> Iterator[tuple[tuple[s
         yield path, dtype
 
 
-def look_at(frame: pl.DataFrame, schema: Mapping[str, pl.DataType], now: datetime) -> list[Column]:
-    """What each column of the frame, which has FILE and ROW, holds."""
-    rows = frame[ROW]
+def look_at(
+    frame: pl.DataFrame, schema: Mapping[str, pl.DataType], now: datetime, files: Mapping[int, str]
+) -> list[Column]:
+    """What each column of the frame, which has FILE and ROW, holds. `files` has the files' names by position."""
+    file = pl.col(FILE).replace_strict(files, default="", return_dtype=pl.String)
+    rows = frame.select(pl.concat_str([file, pl.lit(":"), pl.col(ROW).cast(pl.String)])).to_series()
     return [
         _column((reference, label, sql), frame.select(expression.alias("x")).to_series(), dtype, rows, now)
         for reference, label, sql, expression, dtype in references(schema)
@@ -185,14 +206,15 @@ def _column(
         dates = () if private else tuple(series.drop_nulls().head(1).cast(pl.String).to_list())
         return Column(kind="time", moment=moment, examples=dates, **common)  # type: ignore[arg-type]
     integer = dtype.is_integer()
-    counted = _moment_of_numbers(series, name, now, integer=integer)
+    counted = _moment_of_numbers(series, rows, name, now, integer=integer)
     if counted is not None:
         return Column(kind="time", moment=counted, examples=() if private else shown, **common)  # type: ignore[arg-type]
     if integer and name.role == "phone":
         return Column(kind="phone", **common)  # type: ignore[arg-type]
     values = _values(series.drop_nulls().cast(pl.String), distinct)
     kind = "integer" if integer else "number"
-    return Column(kind=kind, examples=shown, values=values, **common)  # type: ignore[arg-type]
+    zeros = int((series == 0).sum())
+    return Column(kind=kind, examples=shown, values=values, zeros=zeros, **common)  # type: ignore[arg-type]
 
 
 def _by_name(name: Name, dtype: pl.DataType) -> str:
@@ -209,12 +231,14 @@ def _by_name(name: Name, dtype: pl.DataType) -> str:
     return "boolean" if dtype == pl.Boolean else "bytes" if isinstance(dtype, pl.Binary) else "text"
 
 
-def _moment_of_numbers(series: pl.Series, name: Name, now: datetime, *, integer: bool) -> Moment | None:
+def _moment_of_numbers(
+    series: pl.Series, rows: pl.Series, name: Name, now: datetime, *, integer: bool
+) -> Moment | None:
     if not is_timely(name):
         return None
     if integer:
         texts = series.drop_nulls().cast(pl.String)
-        compact = find_moment(texts, pl.Series(range(len(texts))), now)
+        compact = find_moment(texts, rows.filter(series.is_not_null()), now)
         if compact is not None and compact.share >= NEARLY_ALL:
             return compact
     return find_epoch(series, now)
@@ -227,7 +251,7 @@ def _of_text(
     stripped = series.str.strip_chars()
     at = (stripped.is_not_null() & (stripped != "")).fill_null(value=False)
     texts, places = stripped.filter(at), rows.filter(at)
-    nulls = _null_words(texts)
+    nulls = _null_words(texts, name)
     common |= {"filled": len(texts), "distinct": texts.n_unique(), "nulls": nulls}
     if nulls:
         # What else is there shows what the column holds.
@@ -259,23 +283,45 @@ def _of_text(
         kind = "integer" if number.whole else "number"
         values = _values(texts, texts.n_unique())
         shown = () if private else _shown(texts.head(100))
-        return Column(kind=kind, number=number, values=values, examples=shown, **common)  # type: ignore[arg-type]
+        zeros = int(texts.str.contains(ZERO).sum())
+        return Column(kind=kind, number=number, values=values, examples=shown, zeros=zeros, **common)  # type: ignore[arg-type]
     if int(texts.str.contains(PHONE).sum()) >= MOST * len(texts) and _are_phones(texts):
         return Column(kind="phone", **common)  # type: ignore[arg-type]
     if _are_json(texts.head(100).to_list()):
         return Column(kind="json", **common)  # type: ignore[arg-type]
+    common |= _countries(texts, name)
     distinct = texts.n_unique()
     words = int(texts.str.contains(r"^[^\d@]*\s[^\d@]*$").sum())
     long = bool((texts.str.len_chars().mean() or 0) > LONG_TEXT)  # type: ignore[operator]
-    values = _values(texts, distinct, again=name.role not in LISTED)
+    again = name.role not in LISTED and not STATUS & set(name.words)
+    values = _values(texts, distinct, again=again)
     commas = int(texts.str.contains(r"^[^,]+, ?[^,]+$").sum())
     shown = () if private or long or not values else _shown(pl.Series([value for value, _ in values], dtype=pl.String))
     return Column(kind="text", values=values, examples=shown, long=long, words=words, commas=commas, **common)  # type: ignore[arg-type]
 
 
-def _null_words(texts: pl.Series) -> tuple[tuple[str, int], ...]:
-    found = texts.filter(texts.is_in(NULL_WORDS)).value_counts(sort=True)
-    return tuple((str(word), int(count)) for word, count in found.iter_rows())
+def _null_words(texts: pl.Series, name: Name) -> tuple[tuple[str, int], ...]:
+    found = texts.filter(texts.str.to_lowercase().is_in(NULL_WORDS)).value_counts().rows()
+    # NA is Namibia.
+    words = [(str(word), int(count)) for word, count in found if not (name.role == "country" and word in api.COUNTRIES)]
+    return tuple(sorted(words, key=lambda one: (-one[1], one[0])))
+
+
+def _countries(texts: pl.Series, name: Name) -> dict[str, object]:
+    """Of a column of countries: which of the texts are known, the most frequent first, and how many texts are codes."""
+    if name.role != "country":
+        return {}
+    counts = texts.value_counts(sort=True).head(MOST_COUNTRIES).rows()
+    known = tuple(
+        (text, code) for text, _ in sorted(counts, key=lambda one: (-one[1], one[0])) if (code := code_of(text))
+    )
+    by_name = {text for text, code in known if text.upper() != code}
+    counted = dict(counts)
+    return {
+        "countries": known,
+        "known": sum(counted[text] for text, _ in known),
+        "coded": sum(counted[text] for text, _ in known if text not in by_name),
+    }
 
 
 def _booleans(texts: pl.Series, name: Name) -> tuple[str, str] | None:

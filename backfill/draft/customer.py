@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from backfill import api
 from backfill.draft.columns import Column
-from backfill.draft.places import BY_NAME
 from backfill.draft.scalars import flow, scalar, sql_text, value_of
 from backfill.draft.sheet import STAND_IN, Sheet
 from backfill.draft.values import percent
@@ -24,6 +22,8 @@ PLACES = {
     "latitude": "latitude",
     "longitude": "longitude",
 }
+MOST = 0.9
+MOST_NAMED = 100
 # Of these the API takes no other text.
 STRICT = ("country_code", "latitude", "longitude")
 
@@ -92,20 +92,26 @@ def _location(sheet: Sheet) -> None:
     if columns:
         sheet.lines.add(3, "location:")
     for role, column in columns:
+        if role == "country_code" and column.coded < column.known:
+            _country_code(sheet, column)
+            continue
         note = f"{percent(column.filled, column.rows)} filled"
         options = {"on_invalid": "omit"} if role in STRICT and not _all_countries(column) else {}
         sheet.lines.add(4, f"{PLACES[role]}: {value_of(column.reference, **options)}", note)
-        if role == "country" and "country_code" not in sheet.roles:
+        if role == "country" and "country_code" not in sheet.roles and column.known >= MOST * column.filled:
             _country_code(sheet, column)
 
 
 def _country_code(sheet: Sheet, column: Column) -> None:
     """The codes of countries that are there by name."""
-    values = [value for value, _ in column.values]
-    if values and all(value.casefold() in BY_NAME for value in values):
-        pairs = {scalar(value): scalar(BY_NAME[value.casefold()]) for value in values}
-        sheet.lines.add(4, f"countryCode: {value_of(column.reference, map=flow(**pairs), on_invalid='omit')}")
+    if not 0 < len(column.countries) <= MOST_NAMED:
+        return
+    pairs = {scalar(text): scalar(code) for text, code in column.countries}
+    rest = column.filled - column.known
+    note = f"ISO codes of the names; {rest:,} of {column.filled:,} cells have no country that is known" if rest else ""
+    code = value_of(column.reference, map=flow(**pairs), on_invalid="omit")
+    sheet.lines.add(4, f"countryCode: {code}", note or "ISO codes of the names")
 
 
 def _all_countries(column: Column) -> bool:
-    return bool(column.values) and all(value.strip().upper() in api.COUNTRIES for value, _ in column.values)
+    return 0 < column.filled == column.coded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,8 +15,9 @@ from backfill.draft.columns import Column, harmless, look_at
 from backfill.draft.events import EventName, guess_event
 from backfill.draft.keys import DEED, Key, Repeats, find_keys, find_repeats, first_of_groups, hash_columns
 from backfill.draft.names import time_rank, value_rank
-from backfill.draft.places import BY_NAME, CURRENCY, ZONE, region_of, without_plus
+from backfill.draft.places import CURRENCY, ZONE, code_of, region_of, without_plus
 from backfill.draft.sample import Sample
+from backfill.draft.unwanted import TEST, Unwanted, unwanted
 from backfill.shape import Columns
 from backfill.shape.convert import Numerals
 
@@ -30,8 +30,6 @@ NEARLY_ALL = 0.98
 FEW_ROWS = 3
 # So much worse a day is than a time of the same name.
 DAY_ONLY = 15
-TEST = re.compile(r"(?i)^(?:is_?)?test(?:_?(?:order|mode|event|data))?$|_test$")
-LIVE = re.compile(r"(?i)^live_?mode$")
 PHONES_TRIED = 150
 
 
@@ -50,7 +48,9 @@ class Findings:
 
     `roles` are columns by the field of the event that they are for; `steady` the same, of those that
     don't vary among rows that belong together; `own` are all columns as they are in such groups. `left` are columns
-    that are left out, with the reason. `tests` are conditions that leave out rows which look like tests, each with why.
+    that are left out, with the reason. `tests` are conditions that leave out rows which look like tests or were
+    cancelled, each with why. `nulls` are texts that mean nothing, with how often they are there, and
+    `null_columns` where.
     """
 
     sample: Sample
@@ -58,6 +58,7 @@ class Findings:
     style: Numerals
     doubtful_style: bool
     nulls: dict[str, int]
+    null_columns: dict[str, list[str]]
     event: EventName
     keys: Sequence[Key]
     repeats: Repeats | None
@@ -70,7 +71,7 @@ class Findings:
     currency: Guess | None
     region: Guess | None
     left: Sequence[tuple[Column, str]]
-    tests: Sequence[tuple[str, str]] = ()
+    tests: Sequence[Unwanted] = ()
     notes: Sequence[str] = field(default=())
 
     @property
@@ -95,6 +96,7 @@ class Findings:
             roles={role: column for role, column in self.roles.items() if column.reference not in unfit},
             steady={role: column for role, column in self.steady.items() if column.reference not in unfit},
             left=[*self.left, *gone],
+            tests=[one for one in self.tests if one.column.reference not in unfit],
         )
 
     @property
@@ -105,18 +107,21 @@ class Findings:
 def look(sample: Sample, now: datetime) -> Findings:
     """Everything that a draft needs to know."""
     frame = sample.frame()
-    columns = look_at(frame, sample.schema, now) if frame.width else []
-    nulls = _nulls(columns) if sample.files[0].dialect else {}
+    files = {opened.file.position: opened.file.name for opened in sample.files}
+    columns = look_at(frame, sample.schema, now, files) if frame.width else []
+    null_columns = _nulls(columns) if sample.files[0].dialect else {}
+    counts = [(word, count) for column in columns for word, count in column.nulls]
+    nulls = {word: sum(count for one, count in counts if one == word) for word in null_columns}
     if nulls:
         sample = sample.with_nulls(list(nulls))
         frame = sample.frame()
-        columns = look_at(frame, sample.schema, now)
+        columns = look_at(frame, sample.schema, now, files)
     style, doubtful = _style(columns)
     roles = _roles(columns, style)
     event = guess_event([PurePath(opened.file.name).name for opened in sample.files], columns)
     repeats = find_repeats(columns, frame) if frame.height else None
     varying = repeats.varying if repeats else frozenset[str]()
-    own = look_at(first_of_groups(frame, repeats.column.reference), sample.schema, now) if repeats else []
+    own = look_at(first_of_groups(frame, repeats.column.reference), sample.schema, now, files) if repeats else []
     steady = _roles([column for column in own if column.reference not in varying], style)
     first = [roles[role] for role in ("time", "email", "phone", "value") if role in roles]
     keys = find_keys(columns)
@@ -127,6 +132,7 @@ def look(sample: Sample, now: datetime) -> Findings:
         style=style,
         doubtful_style=doubtful,
         nulls=nulls,
+        null_columns=null_columns,
         event=event,
         keys=keys,
         repeats=repeats,
@@ -139,23 +145,26 @@ def look(sample: Sample, now: datetime) -> Findings:
         currency=_currency(roles, country),
         region=_region(roles, frame, country),
         left=_left(columns, roles, sample.rows),
-        tests=_tests(columns),
+        tests=unwanted(columns, event),
     )
 
 
-def _nulls(columns: Sequence[Column]) -> dict[str, int]:
-    """Words for null that stand where else numbers, times and addresses do, or in several columns."""
-    counts: dict[str, int] = {}
-    where: dict[str, int] = {}
-    typed: set[str] = set()
+def _nulls(columns: Sequence[Column]) -> dict[str, list[str]]:
+    """Words for null that stand where else numbers, times and addresses do, or in several columns; and these columns.
+
+    A word that is a country in this export, as NA is Namibia, means nothing else in it: it would be emptied there too.
+    """
+    where: dict[str, list[str]] = {}
+    typed: dict[str, list[str]] = {}
+    countries = {text for column in columns for text, _ in column.countries}
     for column in columns:
-        for word, count in column.nulls:
-            counts[word] = counts.get(word, 0) + count
-            where[word] = where.get(word, 0) + 1
-            if column.kind in ("integer", "number", "time", "email", "phone"):
-                typed.add(word)
+        for word, _ in column.nulls:
+            where.setdefault(word, []).append(column.reference)
+            if column.kind in ("integer", "number", "time", "email", "phone", "boolean"):
+                typed.setdefault(word, []).append(column.reference)
     sure = ("NULL", "\\N", "#N/A", "(null)")
-    return {word: counts[word] for word in counts if word in typed or (word in sure and where[word] > 1)}
+    found = {word: typed.get(word) or names for word, names in where.items() if word not in countries}
+    return {word: names for word, names in found.items() if word in typed or (word in sure and len(names) > 1)}
 
 
 def _style(columns: Sequence[Column]) -> tuple[Numerals, bool]:
@@ -233,9 +242,9 @@ def _of_place(column: Column) -> list[tuple[str, float]]:
         coded = texts and all(len(text) <= 3 and text.isupper() for text in texts)
         return [("state_code" if coded or "code" in name.words else "state", name.rank)]
     if role == "country":
-        coded = texts and all(text.strip().upper() in api.COUNTRIES for text in texts)
+        coded = column.coded >= MOST * column.filled > 0
         named = "code" in name.words or "iso" in name.words
-        return [("country_code" if coded or (named and not texts) else "country", name.rank)]
+        return [("country_code" if coded or (named and not column.known) else "country", name.rank)]
     if role == "full_name":
         return [(role, name.rank)] if column.words >= ENOUGH * column.filled else []
     if role == "time_zone":
@@ -251,8 +260,7 @@ def _country(roles: dict[str, Column]) -> Guess | None:
     column = roles.get("country_code") or roles.get("country")
     codes: dict[str, int] = {}
     for value, count in column.values if column else ():
-        code = value.upper() if value.upper() in api.COUNTRIES else BY_NAME.get(value.casefold(), "")
-        if code:
+        if code := code_of(value):
             codes[code] = codes.get(code, 0) + count
     if column is None or not codes:
         return None
@@ -335,27 +343,4 @@ def _left(columns: Sequence[Column], roles: dict[str, Column], rows: int) -> lis
             value = column.values[0][0] if column.values else ""
             shown = f" {value}" if value and not column.private and harmless(value) else ""
             found.append((column, f"constant{shown}"))
-    return found
-
-
-def _tests(columns: Sequence[Column]) -> list[tuple[str, str]]:
-    """Conditions without the rows that look like tests."""
-    found = []
-    for column in columns:
-        name, sql = column.name, column.sql
-        values = {value.casefold(): (value, count) for value, count in column.values}
-        if column.kind == "boolean" and (TEST.search(name.slug) or LIVE.search(name.slug)):
-            live = bool(LIVE.search(name.slug))
-            if column.true is None:
-                found.append((sql if live else f"NOT {sql}", f'column "{column.reference}" marks tests'))
-                continue
-            text = column.true[0 if live else 1]
-            keep = f"LOWER({sql}) = '{text}'"
-            found.append((keep + ("" if live else f" OR {sql} IS NULL"), f'column "{column.reference}" marks tests'))
-        elif column.kind == "text" and not column.private and "test" in values:
-            value, count = values["test"]
-            keep = f"{sql} <> '{value}'" + (f" OR {sql} IS NULL" if column.filled < column.rows else "")
-            found.append(
-                (keep, f'{count:,} {"row says" if count == 1 else "rows say"} "{value}" in column "{column.reference}"')
-            )
     return found

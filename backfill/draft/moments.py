@@ -15,6 +15,12 @@ __all__ = ["Moment", "find_epoch", "find_moment", "swapped"]
 LOOKED_AT = 400
 ENOUGH = 0.5
 MAX_DAY = 12
+# The most days of each month.
+DAYS = {month: 29 if month == 2 else 30 if month in (4, 6, 9, 11) else 31 for month in range(1, 13)}
+# So few dates that have it the other way round are slips: one of so many, or this share of them.
+SLIP = 8
+SLIPS = 0.02
+ODD_SHOWN = 3
 CLOCK = (
     r"(?:(?P<gap> at |, at |,? +|T|:)(?P<clock>\d{1,2}:\d\d(?P<seconds>:\d\d)?)(?P<fraction>\.\d+)?"
     r"(?P<space> ?)(?P<half>[AaPp][Mm])?(?P<apart> ?)(?P<zone>Z|[+-]\d\d:?\d\d)?)?"
@@ -39,7 +45,8 @@ class Moment:
 
     `format` is a mapping's, None for ISO 8601; `other` the format with day and month the other way round, where the
     data can't tell which comes first. `fits` of `given` values are times. `zoned` of them say their zone, all of them
-    where a number counts from 1970. `proof` is what shows that day or month comes first, `reason` why the likelier is.
+    where a number counts from 1970. `proof` is what shows that day or month comes first, and its place; `reason` why
+    the likelier is. `mixed` is one that shows the opposite, where there are many. `odd` are the first that are none.
     """
 
     format: str | None
@@ -48,14 +55,19 @@ class Moment:
     zoned: bool
     clock: bool
     other: str | None = None
-    proof: tuple[str, int] | None = None
+    proof: tuple[str, str] | None = None
     reason: str = ""
-    mixed: bool = False
+    mixed: tuple[str, str] | None = None
+    odd: tuple[tuple[str, str], ...] = ()
     months_first: bool = False
 
     @property
     def share(self) -> float:
         return self.fits / self.given if self.given else 0.0
+
+
+Found = tuple[Moment, pl.Series]
+"""How texts tell times, and which of them do."""
 
 
 def find_epoch(numbers: pl.Series, now: datetime) -> Moment | None:
@@ -87,47 +99,68 @@ def find_moment(texts: pl.Series, rows: pl.Series, now: datetime) -> Moment | No
         matches = [match for match in map(pattern.fullmatch, looked) if match]
         if len(matches) >= ENOUGH * len(looked):
             moment = finder(matches, texts, rows, now)
-            if moment is not None and moment.share >= ENOUGH:
-                return moment
+            if moment is not None and moment[0].share >= ENOUGH:
+                return replace(moment[0], odd=_odd(texts, rows, moment[1]))
     return None
 
 
-def _iso(_matches: list[re.Match[str]], texts: pl.Series, _rows: pl.Series, _now: datetime) -> Moment:
+def _odd(texts: pl.Series, rows: pl.Series, fine: pl.Series) -> tuple[tuple[str, str], ...]:
+    """The first texts that are no times, and where they are."""
+    return tuple((str(texts[at]), str(rows[at])) for at in (~fine).arg_true().head(ODD_SHOWN).to_list())
+
+
+def _first(texts: pl.Series, rows: pl.Series, where: pl.Series) -> tuple[str, str] | None:
+    at = where.arg_true()
+    return (str(texts[at[0]]), str(rows[at[0]])) if len(at) else None
+
+
+def _iso(_matches: list[re.Match[str]], texts: pl.Series, _rows: pl.Series, _now: datetime) -> Found:
     fits = texts.str.contains(f"(?i)^(?:{ISO.pattern.replace('(?P<zone>', '(?:')})$")
     zoned = texts.str.contains(r"(?i)[0-9] ?(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$") & texts.str.contains(":")
     clock = texts.str.contains(":")
     # Seen as a date: what chrono would refuse is no time.
     day = texts.str.head(10).str.to_date("%Y-%m-%d", strict=False).is_not_null()
     fine = fits & day
-    return Moment(
+    moment = Moment(
         None, int(fine.sum()), len(texts), zoned=bool((zoned | ~fine).all()), clock=bool((clock & fine).any())
     )
+    return moment, fine
 
 
-def _numeric(matches: list[re.Match[str]], texts: pl.Series, rows: pl.Series, now: datetime) -> Moment | None:
+def _numeric(matches: list[re.Match[str]], texts: pl.Series, rows: pl.Series, now: datetime) -> Found | None:
     mark = str(_most(match["mark"] for match in matches))
     year = "%Y" if _most(len(match["year"]) for match in matches) == 4 else "%y"
     tail, zoned, clock = _tail(matches)
     days_first, months_first = f"%d{mark}%m{mark}{year}{tail}", f"%m{mark}%d{mark}{year}{tail}"
     parts = texts.str.extract_groups(r"^(\d{1,2})[/.-](\d{1,2})[/.-]\d")
     first, second = (parts.struct.field(name).cast(pl.Int32, strict=False) for name in ("1", "2"))
-    early, late = ((one > MAX_DAY).fill_null(value=False) for one in (first, second))
+    early, late = (_is_day(day, month) for day, month in ((first, second), (second, first)))
     by_day = _parsed(texts, days_first)
     by_month = _parsed(texts, months_first)
-    fits_day, fits_month = (len(one) - one.null_count() for one in (by_day, by_month))
     common = {"given": len(texts), "zoned": zoned, "clock": clock}
-    mixed = bool(early.any() and late.any())
     if early.any() or late.any():
-        # What has a day over 12 in either place: the one that more texts allow.
-        days = fits_day >= fits_month
-        form, fits, over = (days_first, fits_day, early) if days else (months_first, fits_month, late)
-        at = int(over.arg_true()[0]) if over.any() else 0
-        proof = (str(texts[at]), int(rows[at]))
-        return Moment(form, fits, proof=proof, mixed=mixed, months_first=not days, **common)  # type: ignore[arg-type]
+        # What has a day over 12 in either place: the one that more have.
+        counts = int(early.sum()), int(late.sum())
+        days = counts[0] >= counts[1]
+        form, fits, over, under = (days_first, by_day, early, late) if days else (months_first, by_month, late, early)
+        few = min(counts)
+        is_slip = few <= SLIPS * sum(counts) or (few == 1 and max(counts) >= SLIP)
+        proof, against = (_first(texts, rows, one) for one in (over, under))
+        mixed = None if is_slip else against
+        fine = fits.is_not_null()
+        moment = Moment(form, int(fine.sum()), proof=proof, mixed=mixed, months_first=not days, **common)  # type: ignore[arg-type]
+        return moment, fine
     days, reason = _likelier(mark, by_day, by_month, now, half="%p" in tail)
     form, other = (days_first, months_first) if days else (months_first, days_first)
-    fits = fits_day if days else fits_month
-    return Moment(form, fits, other=other, reason=reason, months_first=not days, **common)  # type: ignore[arg-type]
+    fine = (by_day if days else by_month).is_not_null()
+    moment = Moment(form, int(fine.sum()), other=other, reason=reason, months_first=not days, **common)  # type: ignore[arg-type]
+    return moment, fine
+
+
+def _is_day(day: pl.Series, month: pl.Series) -> pl.Series:
+    """Where it is a day over 12 of that month: 31.2. tells nothing."""
+    most = month.replace_strict(DAYS, default=0, return_dtype=pl.Int32)
+    return ((day > MAX_DAY) & (day <= most)).fill_null(value=False)
 
 
 def _likelier(mark: str, by_day: pl.Series, by_month: pl.Series, now: datetime, *, half: bool) -> tuple[bool, str]:
@@ -155,7 +188,7 @@ def _order(times: pl.Series) -> float:
     return max(rising, 1 - rising)
 
 
-def _plain(matches: list[re.Match[str]], texts: pl.Series, _rows: pl.Series, _now: datetime) -> Moment | None:
+def _plain(matches: list[re.Match[str]], texts: pl.Series, _rows: pl.Series, _now: datetime) -> Found | None:
     """The other forms, in which nothing is in doubt."""
     groups = matches[0].re.groupindex
     if "rest" in groups:
@@ -176,8 +209,8 @@ def _plain(matches: list[re.Match[str]], texts: pl.Series, _rows: pl.Series, _no
             mark = _most(match["mark"] for match in matches)
             form = f"%Y{mark}%m{mark}%d{tail}"
     times = _parsed(texts, form)
-    fits = len(times) - times.null_count()
-    return Moment(form, fits, len(texts), zoned, clock) if fits else None
+    fine = times.is_not_null()
+    return (Moment(form, int(fine.sum()), len(texts), zoned, clock), fine) if fine.any() else None
 
 
 def _month(matches: list[re.Match[str]]) -> str:

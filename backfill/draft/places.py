@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
-__all__ = ["BY_NAME", "CURRENCY", "ZONE", "region_of", "without_plus"]
+from backfill import api
+
+__all__ = ["CURRENCY", "ZONE", "code_of", "region_of", "without_plus"]
 
 BY_NAME = {
     "united states": "US", "united states of america": "US", "usa": "US", "canada": "CA", "united kingdom": "GB",
@@ -37,6 +40,25 @@ CURRENCY = {
 # Tried on numbers without a country code, where nothing else tells.
 REGIONS = ("US", "GB", "DE", "FR", "AU", "NL", "IT", "ES", "IN", "BR", "MX", "CH", "AT", "SE")
 ENOUGH = 0.6
+
+
+def code_of(country: str) -> str:
+    """The code of a country that is told by its code or its name, in whatever language; "" for what is none."""
+    code, name = country.strip().upper(), country.strip().casefold().replace("\u2019", "'")
+    return code if code in api.COUNTRIES else BY_NAME.get(name) or _names().get(name, "")
+
+
+@lru_cache(maxsize=1)
+def _names() -> dict[str, str]:
+    """The countries by their names in all languages, as the phone library has them; those that mean one country."""
+    from phonenumbers.geodata.locale import LOCALE_DATA
+
+    codes: dict[str, set[str]] = {}
+    for code, names in LOCALE_DATA.items():
+        # A star stands before the language that has the same name.
+        for name in {name.casefold() for name in names.values() if not name.startswith("*")}:
+            codes.setdefault(name, set()).add(code)
+    return {name: code for name, (code, *more) in codes.items() if not more and code in api.COUNTRIES}
 
 
 def without_plus(numbers: Sequence[str], region: str) -> tuple[str, int] | None:

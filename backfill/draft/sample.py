@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -14,12 +15,14 @@ import polars as pl
 from backfill.errors import ExportError
 from backfill.mapping import CsvOptions, Source
 from backfill.read import Export, OpenedFile, open_export
-from backfill.records import FILE, Chunk
+from backfill.read.files import open_bytes
+from backfill.records import FILE, Chunk, Rejection
 
 __all__ = ["ROWS", "Sample", "entry_from", "take_sample"]
 
 ROWS = 20_000
 BYTES = 64_000_000
+HEAD_BYTES = 65_536
 OTHER_FILES = 8
 MOST_LINES = 12
 # What no column is called: an address, a number with a fraction, a date, a phone number.
@@ -35,12 +38,13 @@ MAGIC = ((b"PAR1", "parquet"), (b"ARROW1", "arrow"), (b"{", "ndjson"))
 class Sample(Export):
     """The part of an export that was looked at, which reads like one. `whole`: it is all of it.
 
-    `source` is what a mapping has to say so that the export is read so.
+    `source` is what a mapping has to say so that the export is read so. `above` are the texts above the first header.
     """
 
     kept: list[Chunk] = field(default_factory=list)
     whole: bool = True
     source: Source = field(default_factory=lambda: Source(files=[]))
+    above: tuple[str, ...] = ()
 
     def chunks(self, skip: Collection[int] = ()) -> Iterator[Chunk]:
         number = 0
@@ -57,6 +61,11 @@ class Sample(Export):
     @property
     def rows(self) -> int:
         return sum(chunk.frame.height for chunk in self.kept)
+
+    @property
+    def unreadable(self) -> list[Rejection]:
+        """The rows that can't be read."""
+        return [one for chunk in self.kept for one in chunk.unreadable]
 
     def with_nulls(self, words: Collection[str]) -> Sample:
         """The same where these texts mean null, as `source.csv.null_values` makes them."""
@@ -107,7 +116,20 @@ def take_sample(entry: str, base: Path, rows: int = ROWS) -> Sample:
         kept=kept,
         whole=whole,
         source=source,
+        above=_above(export.files[0]),
     )
+
+
+def _above(opened: OpenedFile) -> tuple[str, ...]:
+    """What stands above the header, such as a title."""
+    dialect = opened.dialect
+    if dialect is None or not dialect.skip_lines:
+        return ()
+    with open_bytes(opened.file) as file:
+        text = file.read(HEAD_BYTES).decode(dialect.encoding, "replace")
+    lines = io.StringIO(text.removeprefix("\ufeff"), newline=None).readlines()[: dialect.skip_lines]
+    stripped = [line.strip().strip(f'{dialect.separator}"').strip() for line in lines]
+    return tuple(line for line in stripped if line and "@" not in line)
 
 
 def _form(path: Path) -> str | None:

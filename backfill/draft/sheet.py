@@ -10,7 +10,7 @@ from backfill.draft.guess import Findings
 from backfill.draft.lines import Lines
 from backfill.draft.questions import default_id, id_choices, questions
 from backfill.draft.scalars import comment, quoted
-from backfill.draft.values import share_words
+from backfill.draft.values import date_shown, share_words
 
 __all__ = ["STAND_IN", "Sheet"]
 
@@ -70,7 +70,12 @@ class Sheet:
         if moment is None:
             return ""
         if moment.mixed:
-            return f"some dates of {comment(column.reference)} have the day first and some the month: which is right?"
+            cells = [date_shown(column, cell) for cell in (moment.proof, moment.mixed) if cell is not None]
+            by_day, by_month = cells[::-1] if moment.months_first else cells
+            return (
+                f"some dates of {comment(column.reference)} have the day first ({by_day}) and some the month "
+                f"({by_month}): which is right?"
+            )
         if moment.other is None or self.months_first is not None:
             return ""
         first, second = ("month", "day") if moment.months_first else ("day", "month")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from backfill.draft.amounts import PLAIN
 from backfill.draft.scalars import comment, flow, path, quoted, scalar, sql_text
 from backfill.draft.sheet import Sheet
+from backfill.draft.unwanted import Unwanted
 
-__all__ = ["write_source"]
+__all__ = ["write_source", "write_unwanted"]
+
+ABOVE_SHOWN = 3
+COLUMNS_SHOWN = 3
 
 
 def write_source(sheet: Sheet) -> None:
@@ -20,10 +26,23 @@ def write_source(sheet: Sheet) -> None:
     _csv(sheet)
     _numbers(sheet)
     _zone(sheet)
-    for sql, why in found.tests:
-        lines.say(1, f"{why}; to leave them out take the # away:")
-        lines.lines.append(f"  # where: {sql_text(sql)}")
+    write_unwanted(sheet, 1, [one for one in found.tests if not _of_group(sheet, one)])
     _group(sheet)
+
+
+def write_unwanted(sheet: Sheet, depth: int, tests: Sequence[Unwanted] | None = None) -> None:
+    """What leaves out rows that nobody wants, for the user to say so; without `tests` it is what leaves out groups."""
+    tests = [one for one in sheet.found.tests if _of_group(sheet, one)] if tests is None else tests
+    if not tests:
+        return
+    sheet.lines.say(depth, f"{'; '.join(one.why for one in tests)}; to leave them out take the # away:")
+    whole = tests[0].sql if len(tests) == 1 else " AND ".join(f"({one.sql})" for one in tests)
+    sheet.lines.lines.append("  " * depth + f"# where: {sql_text(whole)}")
+
+
+def _of_group(sheet: Sheet, one: Unwanted) -> bool:
+    """Whether the whole group is meant: what it says may stand on the first row alone, and must not go without it."""
+    return sheet.grouped and one.column.reference not in sheet.varying
 
 
 def _csv(sheet: Sheet) -> None:
@@ -38,6 +57,10 @@ def _csv(sheet: Sheet) -> None:
         if sheet.found.sample.source.csv.skip_lines:
             parts["skip_lines"] = str(dialect.skip_lines)
             notes.append("below these lines the rows are as wide as the header")
+        if above := found.sample.above:
+            shown = "; ".join(f'"{comment(line)}"' for line in above[:ABOVE_SHOWN])
+            more = f" and {len(above) - ABOVE_SHOWN:,} more" if len(above) > ABOVE_SHOWN else ""
+            notes.append(f"above the header, and skipped: {shown}{more}")
         if not dialect.header:
             parts["header"] = "false"
             notes.append("the first line looks like data: name the columns with columns: [...]")
@@ -45,12 +68,19 @@ def _csv(sheet: Sheet) -> None:
             notes.append("one column was found: if there are more, say separator:")
     if found.nulls:
         parts["null_values"] = "[" + ", ".join(quoted(word) for word in found.nulls) + "]"
-        told = ", ".join(f'"{comment(word)}" in {count:,}' for word, count in found.nulls.items())
-        notes.append(f"taken for empty: {told} {'cell' if sum(found.nulls.values()) == 1 else 'cells'}")
+        told = ", ".join(_null_told(word, count, found.null_columns[word]) for word, count in found.nulls.items())
+        notes.append(f"taken for empty, in all columns: {told}")
     for note in notes:
         lines.say(1, note)
     if parts and len(dialects) <= 1:
         lines.add(1, f"csv: {flow(**parts)}")
+
+
+def _null_told(word: str, count: int, columns: Sequence[str]) -> str:
+    """`"k.A." in 3 cells, as of Telefon, which else hold numbers`."""
+    names = ", ".join(comment(name, 30) for name in columns[:COLUMNS_SHOWN])
+    more = f" and {len(columns) - COLUMNS_SHOWN} more columns" if len(columns) > COLUMNS_SHOWN else ""
+    return f'"{comment(word)}" in {count:,} {"cell" if count == 1 else "cells"} (as in {names}{more})'
 
 
 def _numbers(sheet: Sheet) -> None:

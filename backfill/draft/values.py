@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from backfill.draft.amounts import PLAIN
-from backfill.draft.columns import TRUE_FALSE, Column
+from backfill.draft.columns import TRUE_FALSE, Column, harmless
 from backfill.draft.moments import Moment, swapped
 from backfill.draft.names import is_keyed
 from backfill.draft.scalars import comment, flow, quoted, reference, scalar, sql_text, value_of
 from backfill.shape.convert import Numerals
 
-__all__ = ["amount", "described", "joined_time", "moment_note", "percent", "share_words", "time", "typed"]
+__all__ = [
+    "amount",
+    "date_shown",
+    "described",
+    "joined_time",
+    "moment_note",
+    "percent",
+    "share_words",
+    "time",
+    "typed",
+    "zero_words",
+]
 
 SAFE_DIGITS = 15
 ENOUGH = 0.98
+MOSTLY = 0.9
+MANY_ZEROS = 9
+PLACE = 80
+DATE_LIKE = re.compile(
+    r"\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}(?:,?[ T][\d:.]{1,15}(?: ?[AaPp][Mm])?)?(?:Z| ?[+-]\d\d:?\d\d)?"
+)
 
 
 def percent(part: int, whole: int) -> str:
@@ -49,7 +68,7 @@ def typed(column: Column, style: Numerals, *, months_first: bool | None) -> tupl
         return _boolean(column), described(column), False
     if column.kind in ("integer", "number"):
         code, note = amount(column, style)
-        return code, f"{note}{described(column)}", False
+        return code, f"{note}{zero_words(column, data=True)}{described(column)}", False
     return value_of(name), described(column), column.long
 
 
@@ -139,11 +158,28 @@ def moment_note(column: Column, moment: Moment) -> str:
         return f"{moment.fits:,} of {moment.given:,} are {unit} since 1970"
     note = f"{moment.fits:,} of {moment.given:,} are {noun}"
     if moment.proof is not None:
-        text, row = moment.proof
-        shown = "" if column.private else f'"{comment(text, 40)}" '
-        note += f"; {'month' if moment.months_first else 'day'} first: {shown}in row {row:,}"
+        note += f"; {'month' if moment.months_first else 'day'} first: {date_shown(column, moment.proof)}"
     elif column.examples and moment.other is None:
         note += f", such as {comment(column.examples[0], 40)}"
     if moment.mixed:
         note += "; others have it the other way round"
+    if moment.odd and not moment.mixed:
+        odd = [date_shown(column, one) for one in moment.odd]
+        more = moment.given - moment.fits - len(odd)
+        note += f"; no {noun[:-1]}: {', '.join(odd)}" + (f" and {more:,} more" if more else "")
     return note
+
+
+def date_shown(column: Column, cell: tuple[str, str]) -> str:
+    """`"31.02.2023" at orders.csv:17`; of what may be personal the place alone."""
+    text, place = cell
+    fine = not column.private and (DATE_LIKE.fullmatch(text) or harmless(text))
+    return (f'"{comment(text, 40)}" ' if fine else "") + f"at {comment(place, PLACE)}"
+
+
+def zero_words(column: Column, *, data: bool) -> str:
+    """What is said of amounts that nearly all are 0."""
+    if column.zeros < MANY_ZEROS or column.zeros < MOSTLY * column.filled:
+        return ""
+    kept = ", which the API does not store in data" if data else ""
+    return f"0 in {column.zeros:,} of {column.rows:,} rows{kept}; "

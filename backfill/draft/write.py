@@ -11,8 +11,8 @@ from backfill.draft.guess import Findings, Guess, is_number
 from backfill.draft.names import title
 from backfill.draft.scalars import comment, flow, quoted, reference, scalar, sql_text, value_of
 from backfill.draft.sheet import STAND_IN, Sheet
-from backfill.draft.source import write_source
-from backfill.draft.values import amount, described, joined_time, time, typed
+from backfill.draft.source import write_source, write_unwanted
+from backfill.draft.values import amount, described, joined_time, time, typed, zero_words
 
 __all__ = ["write"]
 
@@ -39,6 +39,7 @@ def write(
     sheet.lines.blank()
     sheet.lines.add(0, "events:")
     _name(sheet)
+    write_unwanted(sheet, 2)
     _unique_id(sheet)
     _timestamp(sheet)
     _value(sheet)
@@ -152,7 +153,7 @@ def _worth(sheet: Sheet, column: Column) -> None:
         sheet.lines.add(2, f"value: {flow(sql=sql_text(f'{column.sql} / 100'))}", "by its name in cents")
         return
     code, note = amount(column, sheet.found.style, needed=True)
-    shown = described(column) if not note else note + described(column)
+    shown = note + zero_words(column, data=False) + described(column)
     sheet.lines.add(2, f"value: {code}", shown)
 
 

@@ -168,9 +168,9 @@ def waiting_in(state: Path, folder: str) -> tuple[str, str] | None:
     return None
 
 
-def write_check(state: Path, mapping: Path, text: str, disk: Disk | None = None) -> Path:
-    """Write the page of a check to the state folder: the last one of each mapping is kept."""
-    disk, path = disk or Disk(), state / CHECKS / f"{mapping.stem}.html"
+def write_check(state: Path, name: str, text: str, disk: Disk | None = None) -> Path:
+    """Write the page of a check to the state folder: the last one of each name is kept."""
+    disk, path = disk or Disk(), state / CHECKS / f"{name}.html"
     with _storage(path, "writing the report"):
         for folder in (state, path.parent):
             disk.make_folder(folder)

@@ -56,9 +56,14 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
         yield "Suspicious:"
         for notice in sorted(found.notices.values(), key=lambda one: -one.count):
             such = f', such as "{notice.value}" at {export.name(notice.file)}:{notice.row}' if notice.row else ""
+            count = f"{notice.count:,} x"
+            if notice.code == "where_unknown":
+                such = f", such as {export.name(notice.file)}:{notice.row}"
+                if notice.field.startswith("source."):
+                    count = f"{notice.count:,} of {rows.filtered:,} filtered rows:"
             what = "left out: " if notice.severity == "omit" else ""
             title = f"{what}{notice.field}: {advice(notice.code).title}"
-            yield f"  {notice.count:,} x {title} ({notice.code}){_one_line(such)}"
+            yield f"  {count} {title} ({notice.code}){_one_line(such)}"
             yield f"      {advice(notice.code).fix}"
     yield ""
     yield from _time_lines(events["ready"], settings)

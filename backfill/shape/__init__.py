@@ -5,7 +5,7 @@ events.
 from __future__ import annotations
 
 from backfill.shape.columns import Columns
-from backfill.shape.problems import PROBLEMS, Advice, advice
+from backfill.shape.problems import PROBLEMS, Advice, Notice, advice
 from backfill.shape.shaper import (
     EVENT,
     HEAD,
@@ -14,7 +14,6 @@ from backfill.shape.shaper import (
     NAME,
     TAIL,
     TIME,
-    Notice,
     Shaped,
     Shaper,
     compile_shaper,

@@ -26,6 +26,8 @@ NANP = (
 )
 NANP_REGIONS = frozenset({"US", "CA", "PR"})
 
+E164_DIGITS = 15
+
 
 def valid_email(text: pl.Expr, layers: Layers) -> pl.Expr:
     """The email without the spaces around it; null where it is none."""
@@ -79,4 +81,6 @@ def _parse(text: str, region: str | None) -> str | None:
         return None
     if not phonenumbers.is_valid_number(number):
         return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    found = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    # The library knows longer ones (a German pager's has 16 digits), which E.164 does not.
+    return found if len(found) <= 1 + E164_DIGITS else None

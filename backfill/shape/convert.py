@@ -16,7 +16,7 @@ from backfill.shape.layers import Layers
 from backfill.shape.texts import Fault, as_json, as_text, beyond_calendar, decoded, faults, flat, textless
 from backfill.shape.times import Times, Zone, from_epoch, from_format, from_iso, localize
 
-__all__ = ["UTC", "Converted", "Numerals", "Target", "convert", "parse_number", "too_large"]
+__all__ = ["UTC", "Converted", "Numerals", "Target", "convert", "number_digits", "parse_number", "too_large"]
 
 UTC = pl.Datetime("us", "UTC")
 TRUE = ("true", "yes", "y", "t", "1", "on")

@@ -17,10 +17,10 @@ from backfill.shape.convert import UTC, Target
 from backfill.shape.joined import columns_of, joined
 from backfill.shape.layers import Layers, roots
 from backfill.shape.leaf import Branch, Check, Leaf, Leaves, label
-from backfill.shape.sql import SqlError, read_sql, type_of
 from backfill.shape.texts import as_json, as_text, flat, key_text, needs_no_escape
+from backfill.shape.where import Where, compile_where
 
-__all__ = ["EventPlan", "compile_event", "compile_where"]
+__all__ = ["EventPlan", "compile_event"]
 
 # JSON makes six bytes of one at the most (\u0000); the quotes and a hash's prefix are in no column.
 LONGEST_ESCAPE = 6
@@ -37,7 +37,7 @@ class EventPlan:
     """
 
     index: int
-    where: pl.Expr | None
+    where: Where | None
     numbers: list[pl.Expr]
     layers: Layers
     name: pl.Expr
@@ -129,38 +129,6 @@ def _id_size(leaves: Leaves, event: Event, identity: pl.Expr) -> pl.Expr:
         # A twin's digits are as many.
         return pl.lit(len(json.dumps(event.uniqueId.prefix, ensure_ascii=False).encode()) + DIGITS)
     return as_json(identity, pl.String(), leaves.layers).str.len_bytes()
-
-
-def compile_where(leaves: Leaves, path: Path, where: str | None) -> pl.Expr | None:
-    """The rows for which the SQL holds; a row whose text is no number where one is wanted passes, for its check."""
-    if where is None:
-        return None
-    if path in leaves.aggregated:
-        column = leaves.aggregated[path]
-        if not _is_condition(leaves, path, leaves.columns.schema[column]):
-            return None
-        return pl.col(column).fill_null(value=False)
-    sql = read_sql(where, leaves.columns, wants_number=False)
-    try:
-        dtype = type_of(sql, leaves.columns)
-    except SqlError as error:
-        leaves.problem(path, f"this SQL does not fit the columns: {error}", "CAST a text column first")
-        return None
-    if not _is_condition(leaves, path, dtype):
-        return None
-    holds = sql.expression().fill_null(value=False)
-    for name in sql.numbers:
-        number = leaves.number_column(path, name)
-        text = pl.col(name)
-        holds |= text.is_not_null() & (text.str.strip_chars() != "") & number.is_null()
-    return holds
-
-
-def _is_condition(leaves: Leaves, path: Path, dtype: pl.DataType) -> bool:
-    if dtype == pl.Boolean:
-        return True
-    leaves.problem(path, f"this SQL gives {dtype}, where true or false is needed", "compare it with something")
-    return False
 
 
 def _optional(leaves: Leaves, path: Path, value: Value | None, kind: str) -> Leaf | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PROBLEMS", "Advice", "advice"]
+__all__ = ["PROBLEMS", "Advice", "Notice", "advice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,19 @@ class Advice:
 
     title: str
     fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that does not stop an event: `count` of them, and one as an example."""
+
+    code: str
+    field: str
+    count: int
+    file: int
+    row: int
+    value: str
+    severity: str = "notice"
 
 
 PROBLEMS: dict[str, Advice] = {
@@ -71,6 +84,10 @@ PROBLEMS: dict[str, Advice] = {
     ),
     # notices: sent all the same
     "unset": Advice('0 or "" in data, which the API does not store', "put it under data.$extra, or send a text"),
+    "where_unknown": Advice(
+        "left out, as the condition is null, neither true nor false",
+        "if such rows are wanted, say what an empty cell means, as in COALESCE(status, '') <> 'test'",
+    ),
     "value_without_currency": Advice("a value without a currency", "map valueCurrency, a constant such as USD will do"),
     "similar_names": Advice("event names that differ only in case or spacing", "make them one with map:"),
     "many_names": Advice("very many event names; each becomes a permanent type", "use a constant eventName"),

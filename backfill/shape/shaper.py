@@ -15,13 +15,14 @@ from backfill.identity import twin
 from backfill.mapping import HashId, Mapping
 from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
-from backfill.shape.event import EventPlan, compile_event, compile_where
+from backfill.shape.event import EventPlan, compile_event
 from backfill.shape.gather import gathered
 from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping, has_sql
 from backfill.shape.layers import Layers, roots
 from backfill.shape.leaf import Check, Leaves
-from backfill.shape.problems import advice
+from backfill.shape.problems import Notice, advice
 from backfill.shape.since import Since, compile_since
+from backfill.shape.where import Where, compile_where
 
 __all__ = [
     "EVENT",
@@ -31,7 +32,6 @@ __all__ = [
     "NAME",
     "TAIL",
     "TIME",
-    "Notice",
     "Shaped",
     "Shaper",
     "compile_shaper",
@@ -45,19 +45,6 @@ SHOWN = 200
 MAX_FAILURES = 100
 # Polars panics over what its calendar does not have, such as the year of PostgreSQL's infinity.
 SQL_FAILS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that does not stop an event: `count` of them, and one as an example."""
-
-    code: str
-    field: str
-    count: int
-    file: int
-    row: int
-    value: str
-    severity: str = "notice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +93,7 @@ class Shaper:
     """Rows → events, by expressions that were compiled once."""
 
     mapping: Mapping
-    where: pl.Expr | None
+    where: Where | None
     numbers: list[pl.Expr]
     row_checks: list[Check]
     plans: list[EventPlan]
@@ -187,19 +174,17 @@ class Shaper:
         return Shaped(rows, 0, rows.height, none.events, none.ghosts, groups, invalid, [])
 
     def _shape(self, rows: pl.DataFrame) -> Shaped:
-        kept = rows
-        if self.where is not None:
-            kept = self.where_layers.apply(rows.with_columns(self.numbers), self.where_wanted).filter(self.where)
+        kept, notices = self.chosen(rows)
         source = kept if self.grouping is None else self.grouping.apply(kept, self.plain)
         frames: list[pl.DataFrame] = []
         ghosts: list[pl.DataFrame] = []
         invalid: list[Rejection] = []
-        notices: list[Notice] = []
         made = pl.zeros(source.height, pl.Boolean, eager=True)
         for plan in self.plans:
             chosen = source.with_columns(plan.numbers) if plan.numbers else source
             if plan.where is not None:
-                holds = chosen.select(plan.where.alias("")).to_series()
+                holds = chosen.select(plan.where.holds.alias("")).to_series()
+                notices += [] if holds.all() else plan.where.notices(chosen)
                 made |= holds
                 chosen = chosen.filter(holds)
             else:
@@ -220,6 +205,14 @@ class Shaper:
             invalid,
             notices,
         )
+
+    def chosen(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Notice]]:
+        """The rows that `source.where` chooses, and what is suspicious of the others."""
+        if self.where is None:
+            return rows, []
+        every = self.where_layers.apply(rows.with_columns(self.numbers), self.where_wanted)
+        kept = every.filter(self.where.holds)
+        return kept, self.where.notices(every) if kept.height < every.height else []
 
     def finish_id(self, events: pl.DataFrame, occurrences: pl.Series | None = None) -> pl.DataFrame:
         """`events` with whole ids: a hash's prefix is put before its digits, and twins get digits of their
@@ -318,7 +311,7 @@ def compile_shaper(
     if problems or isinstance(since, MappingProblem):
         raise MappingError(str(mapping.path), problems)
     plain = _plain(plans, schema)
-    where_wanted = roots([*([] if where is None else [where]), *(check.bad for check in rows.checks)])
+    where_wanted = roots([*([] if where is None else [where.holds]), *(check.bad for check in rows.checks)])
     return Shaper(
         mapping,
         where,
@@ -340,7 +333,7 @@ def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType]) -> list[
     used: set[str] = set()
     for plan in plans:
         parts = [plan.name, plan.id, plan.time, plan.head, plan.tail, *plan.numbers]
-        parts += [plan.where] if plan.where is not None else []
+        parts += [plan.where.holds] if plan.where is not None else []
         parts += [part for check in plan.checks for part in (check.bad, check.shown)]
         for part in parts:
             used.update(part.meta.root_names())

@@ -10,7 +10,7 @@ import polars as pl
 from backfill.errors import MappingProblem
 from backfill.mapping import Mapping, parse_duration
 from backfill.shape.columns import Columns
-from backfill.shape.convert import FIRST, LAST, Numerals, Target, convert
+from backfill.shape.convert import FIRST, LAST, Numerals, Target, convert, number_digits
 from backfill.shape.layers import Layers, roots
 from backfill.shape.times import Zone
 
@@ -79,7 +79,12 @@ def compile_since(mapping: Mapping, columns: Columns) -> Since | MappingProblem 
         hint = "say format: epoch_s or epoch_ms; of numbers that only grow lookback is a number, as in 1000"
         place = mapping.position(("source", "since", "column"))
         return MappingProblem(*place, done, hint if is_time else "the lookback of times is written 3d or 12h")
-    value = layers.let(done.value.to_physical().cast(pl.Int64))
+    value = done.value.to_physical().cast(pl.Int64)
+    if not is_time and dtype == pl.String:
+        # Such a number goes into no JSON: those that a double would round, beyond 2^53, are right here.
+        digits = number_digits(raw.str.strip_chars(), numerals).str.strip_prefix("+")
+        value = pl.coalesce(digits.cast(pl.Int64, strict=False), value)
+    value = layers.let(value)
     if not isinstance(said.lookback, str):
         return Since(said.column, is_time, said.lookback, value, 0, layers)
     value = layers.let(pl.when(value.is_between(FIRST, LAST)).then(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backfill.draft import wrong_answer
+from backfill.draft import Drafted, wrong_answer
 from backfill.draft.names import read_name, title
 from backfill.draft.scalars import scalar
 from backfill.mapping import parse
@@ -93,7 +93,7 @@ def test_constant_and_empty_columns_are_listed(shelf):
 
 def test_words_for_null(shelf):
     text = column(shelf, "total", "5", "NULL", "N/A")
-    assert line_of(text, "csv:") == 'csv: {null_values: ["NULL", "N/A"]}'
+    assert line_of(text, "csv:") == 'csv: {null_values: ["N/A", "NULL"]}'
     assert shelf.check(shelf.draft("orders.csv"))[1].events()["ready"] == 3
 
 
@@ -250,3 +250,185 @@ def test_a_row_without_its_id_does_not_make_events_of_line_items(shelf):
     drafted = shelf.draft("orders.csv", "\n".join(lines) + "\n")
     assert 'group_by: ["order_no"]' in drafted.text or "group_by: [order_no]" in drafted.text
     assert 'uniqueId: "order:{order_no}"' in drafted.text
+
+
+def orders(shelf, header: str, *rows: str, above: str = "") -> str:
+    return shelf.draft("orders.csv", above + "\n".join([header, *rows]) + "\n").text
+
+
+def uncommented(text: str) -> str:
+    assert text.count("  # where: ") == 1, text
+    return text.replace("  # where: ", "  where: ")
+
+
+@pytest.mark.parametrize(
+    "name, cells, where, left_out",
+    [
+        ("Status", ["paid", "paid", "Test", "storniert"], "\"Status\" NOT IN ('Test', 'storniert')", 2),
+        (
+            "payment status",
+            ["paid", "", "voided", "paid"],
+            '"payment status" <> \'voided\' OR "payment status" IS NULL',
+            1,
+        ),
+        ("financial_status", ["paid", "canceled", "paid", "refunded"], "financial_status <> 'canceled'", 1),
+        ("is_cancelled", ["yes", "no", "no", "no"], "LOWER(is_cancelled) = 'no' OR is_cancelled IS NULL", 1),
+        ("Cancelled at", ["", "2024-01-03", "2024-02-03", ""], '"Cancelled at" IS NULL', 2),
+    ],
+)
+def test_rows_that_nobody_wants_are_proposed_to_be_left_out(shelf, name, cells, where, left_out):
+    rows = [f"{n},a{n}@example.com,2024-01-{n + 1:02}T00:00:00Z,{cell}" for n, cell in enumerate(cells)]
+    text = orders(shelf, f"id,email,created_at,{name}", *rows)
+    says = "row says" if left_out == 1 else "rows say"
+    assert f"{left_out} {says} " in text or "marks what was cancelled" in text or "2 rows have a time" in text
+    mapping = parse(uncommented(text), shelf.folder / "m.yaml").mapping
+    assert mapping is not None
+    assert mapping.source.where == where
+    _, found = shelf.check(Drafted(uncommented(text), [], []))
+    assert (found.rows.filtered, found.events()["ready"]) == (left_out, 4 - left_out)
+
+
+def test_more_conditions_are_one(shelf):
+    rows = [f"{n},a{n}@example.com,2024-01-{n + 1:02}T00:00:00Z,{('paid', 'void')[n == 2]},{n == 3}" for n in range(6)]
+    text = orders(shelf, "id,email,created_at,status,test", *rows)
+    assert '1 row says "void" in column "status"; column "test" marks tests; to leave them out take the # away:' in text
+    assert "(status <> 'void') AND (LOWER(test) = 'false' OR test IS NULL)" in uncommented(text)
+
+
+def test_an_orders_status_is_asked_of_its_group(shelf):
+    """It may stand on the first row alone: without that the others would be taken for the order."""
+    cells = [("paid", "new"), ("", "new"), ("void", "new"), ("", "new"), ("paid", "new"), ("", "storno")]
+    rows = [
+        f"{n // 2},a{n // 2}@example.com,2024-01-{n // 2 + 1:02}T00:00:00Z,{a},{b},i{n}"
+        for n, (a, b) in enumerate(cells)
+    ]
+    text = orders(shelf, "order_id,email,created_at,status,line_status,item", *rows)
+    assert "group_by: [order_id]" in text
+    assert text.count("to leave them out take the # away") == 2
+    source, event = text.split("events:")
+    assert "  # where: \"line_status <> 'storno'\"" in source
+    assert "    # where: \"status <> 'void' OR status IS NULL\"" in event
+    live = f"{source}events:{event.replace('    # where: ', '    where: ')}"
+    _, found = shelf.check(Drafted(live, [], []))
+    assert (found.rows.filtered, found.events()["ready"]) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["refunds.csv", "cancelled_orders.csv"])
+def test_what_was_cancelled_is_wanted_where_it_is_the_event(shelf, name):
+    rows = [f"{n},a{n}@example.com,2024-01-{n + 1:02}T00:00:00Z,{('done', 'cancelled')[n % 2]}" for n in range(6)]
+    assert "where:" not in shelf.draft(name, "\n".join(["id,email,created_at,status", *rows]) + "\n").text
+
+
+@pytest.mark.parametrize("name", ["note", "event"])
+def test_other_columns_say_nothing_of_tests(shelf, name):
+    rows = [f"{n},a{n}@example.com,2024-01-{n + 1:02}T00:00:00Z,{('paid', 'cancelled')[n % 2]}" for n in range(6)]
+    assert "where:" not in orders(shelf, f"id,email,created_at,{name}", *rows)
+
+
+@pytest.mark.parametrize("word", ["k.A.", "N/A", "-", "null", "None", "n/a", "#N/A", "\u2013", "k. A."])
+@pytest.mark.parametrize("cells", [("4.5", "5"), ("2024-02-01", "2024-02-02"), ("b@example.com", "c@example.com"), ("yes", "no"),
+                                   ("+49 170 1234567", "+49 170 1234568")])  # fmt: skip
+def test_words_for_null_where_the_rest_is_of_a_type(shelf, word, cells):
+    rows = [
+        f'{n},a{n}@example.com,2024-01-01T00:00:00Z,"{cell}"' for n, cell in enumerate([*cells, word, *cells, word])
+    ]
+    text = orders(shelf, "id,email,created_at,x", *rows)
+    assert line_of(text, "csv:") == f'csv: {{null_values: ["{word}"]}}'
+    assert f'taken for empty, in all columns: "{word}" in 2 cells (as in x)' in text
+    _, found = shelf.check(shelf.draft("orders.csv"))
+    assert (found.events()["ready"], [*found.problems]) == (6, [])
+
+
+def test_words_that_may_be_values_are_none_for_null(shelf):
+    rows = [f"{n},a{n}@example.com,2024-01-01T00:00:00Z,{cell}" for n, cell in enumerate(["red", "None", "-", "red"])]
+    assert "null_values" not in orders(shelf, "id,email,created_at,gift", *rows)
+
+
+def test_namibia_is_no_word_for_null(shelf):
+    cells = ["DE,5", "NA,6", "DE,NA", "DE,7"]
+    rows = [f"{n},a{n}@example.com,2024-01-01T00:00:00Z,{cell}" for n, cell in enumerate(cells)]
+    text = orders(shelf, "id,email,created_at,country,points", *rows)
+    assert "null_values" not in text
+    assert line_of(text, "countryCode") == 'countryCode: "{country}"'
+
+
+@pytest.mark.parametrize("bad", ["31.02.2023", "0000-00-00", "12.31.2023", "soon", "00.00.0000"])
+def test_one_odd_date_is_told_by_its_place(shelf, bad):
+    dates = [*(f"{n + 1:02}.03.2023" for n in range(28)), bad]
+    rows = [f"{n},a{n}@example.com,{date}" for n, date in enumerate(dates)]
+    text = orders(shelf, "id,email,datum", *rows)
+    assert 'format: "%d.%m.%Y"' in line_of(text, "eventTimestamp")
+    assert "which is right?" not in text
+    assert f'no date: "{bad}" at orders.csv:30' in text.replace("\n    #", "")
+    assert "28 of 29 are dates" in text
+
+
+def test_a_bad_date_proves_nothing(shelf):
+    rows = [f"{n},a{n}@example.com,{date}" for n, date in enumerate(["01/02/2023", "02/31/2023", "03/02/2023"])]
+    assert "# TODO: the data can't tell whether day or month comes first" in orders(shelf, "id,email,date", *rows)
+
+
+def test_dates_of_both_kinds_are_told_by_their_places(shelf):
+    dates = ["13/01/2023", "14/01/2023", "01/15/2023", "01/16/2023"]
+    text = orders(shelf, "id,email,date", *(f"{n},a{n}@example.com,{date}" for n, date in enumerate(dates)))
+    todo = text.replace("\n    #  ", "")
+    assert 'day first ("13/01/2023" at orders.csv:2) and some the month ("01/15/2023" at orders.csv:4)' in todo
+
+
+def test_an_odd_date_that_may_be_personal_is_not_shown(shelf):
+    births = [*(f"1980-01-{n + 10}" for n in range(9)), "a@example.com", "x"]
+    rows = [f"{n},2024-01-01T00:00:00Z,b{n}@example.com,{birth},{birth}" for n, birth in enumerate(births)]
+    text = orders(shelf, "id,created_at,email,birthday,checked", *rows)
+    assert "no date: at orders.csv:11, at orders.csv:12" in text
+    assert 'no date: at orders.csv:11, "x" at orders.csv:12' in text.replace("\n      #", "")
+
+
+@pytest.mark.parametrize(
+    "cells, lines",
+    [
+        (["DE", "at", "DE", "CH"], ['countryCode: "{land}"']),
+        (["DE"] * 19 + ["??"], ["countryCode: {column: land, on_invalid: omit}"]),
+        (
+            ["Germany", "Deutschland", "Südkorea", "Côte d\u2019Ivoire"],
+            ['country: "{land}"', 'map: {"Côte d\u2019Ivoire": CI, Deutschland: DE, Germany: DE, "Südkorea": KR}'],
+        ),
+        (["Germany"] * 19 + ["Atlantis"], ['country: "{land}"', "map: {Germany: DE}, on_invalid: omit}"]),
+        (["DE"] * 19 + ["Germany"], ["map: {DE: DE, Germany: DE}, on_invalid: omit}"]),
+        (["Northern realm", "Southern realm"] * 3, ['country: "{land}"']),
+    ],
+)
+def test_countries_by_code_or_by_name(shelf, cells, lines):
+    rows = [f"{n},a{n}@example.com,2024-01-01T00:00:00Z,{cell}" for n, cell in enumerate(cells)]
+    text = orders(shelf, "id,email,created_at,land", *rows)
+    assert [line for line in lines if line not in text] == []
+    assert text.count("{land}") + text.count("column: land") == len(lines)
+    assert ("1 of 20 cells have no country that is known" in text) == ("Atlantis" in cells)
+    _, found = shelf.check(shelf.draft("orders.csv"))
+    assert found.events()["ready"] == len(cells)
+
+
+def test_more_countries_than_are_shown_are_known_by_their_codes(shelf):
+    from backfill import api
+
+    rows = [f"{n},a{n}@example.com,2024-01-01T00:00:00Z,{code}" for n, code in enumerate(sorted(api.COUNTRIES)[:60])]
+    assert line_of(orders(shelf, "id,email,created_at,Land", *rows), "countryCode") == 'countryCode: "{Land}"'
+
+
+def test_what_is_ragged_or_above_the_header_is_told(shelf):
+    rows = [f"{n},a{n}@example.com,2024-01-01T00:00:00Z" for n in range(9)]
+    rows[4:4] = ["broken,1", "1,2,3,4"]
+    shelf.put("orders.csv", "Orders of the shop\n\n" + "\n".join(["id,email,created_at", *rows]) + "\n")
+    looked = shelf.look("orders.csv")
+    assert looked.seen.startswith("all 9 rows of orders.csv (")
+    assert looked.seen.endswith("; 2 more rows are ragged and were skipped, from orders.csv:8 on")
+    assert '# above the header, and skipped: "Orders of the shop"' in looked.draft({}).text
+    shelf.put("orders.csv", "\n".join(["id,email,created_at", *rows[:5], *rows[6:]]) + "\n")
+    assert shelf.look("orders.csv").seen.endswith("; 1 more row is ragged and was skipped, orders.csv:6")
+
+
+def test_amounts_that_nearly_all_are_0_are_told(shelf):
+    rows = [f"{n},a{n}@example.com,2024-01-01T00:00:00Z,{3 if n == 5 else '0.00'},0,$0.00" for n in range(20)]
+    text = orders(shelf, "id,email,created_at,discount,tax,total", *rows)
+    assert "0 in 19 of 20 rows, which the API does not store in data; " in text
+    assert "The same in every row, left out: tax (0)." in text
+    assert "0 in 20 of 20 rows; " in text

@@ -84,7 +84,7 @@ def test_one_of_a_file_that_cannot_be_read(mapping):
     (mapping.parent / "torn.csv").write_text("id,at,name,email\n" + ROWS[0].replace("1,", "7,", 1) + '\n5,"open\n6,x\n')
     done = checked(mapping, "--files", mapping.parent / "orders.csv", "--files", mapping.parent / "torn.csv")
     assert isinstance(done.exception, ExportError)
-    text = Reader((mapping.parent / ".backfill" / "check" / "my orders.html").read_text(encoding="utf-8")).text
+    text = Reader((mapping.parent / ".backfill" / "check" / "my orders.files.html").read_text(encoding="utf-8")).text
     assert "Exit status 65" in text
     assert "1 file can't be read" in text
 

@@ -226,14 +226,14 @@ def test_a_page_of_many_names_and_files_stays_small():
 def test_the_page_of_a_check_is_written_whole_or_not_at_all(tmp_path):
     state = tmp_path / "state"
     for text in ("old", "new"):
-        path = write_check(state, tmp_path / "my orders.yaml", text)
+        path = write_check(state, "my orders", text)
         assert path == state / "check" / "my orders.html"
         assert path.read_text() == text
     assert [one.name for one in path.parent.iterdir()] == ["my orders.html"]
     assert [stat.S_IMODE(one.stat().st_mode) for one in (state, path.parent, path)] == [0o700, 0o700, 0o600]
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="writing the report"):
-        write_check(tmp_path / "file", tmp_path / "orders.yaml", "text")
+        write_check(tmp_path / "file", "orders", "text")
 
 
 def test_the_page_tells_the_numbers():

@@ -186,6 +186,39 @@ def test_numbers_with_wide_steps(folder):
     assert night["since"]["mark"] == str(numbers[38])
 
 
+@pytest.mark.parametrize("first", [2**53 - 5, 2**63 - 50])
+def test_numbers_that_a_double_would_round(folder, first):
+    folder.mapping({"column": "upd", "lookback": 3})
+    forms = ("{}", " {} ", "+{}")
+    lines = [row(i, forms[i % 3].format(first + i)) for i in range(50)]
+    folder.csv(lines[:40])
+    folder.run()
+    folder.csv(lines)
+    night = folder.run()["since"]
+    assert (night["mark"], night["from"], night["older_rows"]) == (str(first + 39), str(first + 36), 36)
+    assert night["rows_without_value"] == 0
+    assert len(folder.taken) == 50
+
+
+def test_a_few_numbers_that_all_are_far_apart(folder):
+    folder.mapping({"column": "upd", "lookback": 3})
+    lines = [row(i, str(i * 10**16)) for i in range(6)]
+    folder.csv(lines[:5])
+    folder.run()
+    folder.csv(lines)
+    assert folder.run()["since"]["mark"] == str(4 * 10**16)
+
+
+def test_numbers_beyond_all_are_read_each_time(folder):
+    folder.mapping({"column": "upd", "lookback": 3})
+    lines = [row(30, str(2**64)), *(row(i, str(i)) for i in range(20))]
+    folder.csv(lines)
+    folder.run()
+    folder.csv([*lines, row(20, "20")])
+    night = folder.run()
+    assert (night["since"]["mark"], night["since"]["rows_without_value"], night["rows"]["mapped"]) == ("19", 1, 6)
+
+
 def test_what_is_kept_back_and_has_no_value_does_not_stop_it(folder):
     folder.mapping(SINCE, event={"eventTimestamp": "{status}"})
     fresh = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -228,6 +228,7 @@ OVER_ALL = {
     "group_apart",
     "group_incomplete",
     "unset",
+    "where_unknown",
     "value_without_currency",
     "similar_names",
     "many_names",

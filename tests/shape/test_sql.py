@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.shape.support import data, field_of, make
+from tests.shape.support import Made, data, field_of, make
 
 CAST = {"data": {"x": {"sql": "CAST(c AS INT)"}}}
 
@@ -40,3 +40,26 @@ def test_an_aggregate_rejects_the_group_of_an_integer_that_it_can_not_tell() -> 
     columns = {"id": ["1", "1", "2"], "n": ["1", "9007199254740993", "2"]}
     made = make({"value": {"sql": "SUM(n)"}}, columns, group_by=["id"])
     assert (made.rows, made.problems) == ([3], ["integer_too_large"])
+
+
+def told(made: Made) -> list[tuple[str, int, int]]:
+    found = [(one.field, one.count, one.row) for one in made.notices if one.code == "where_unknown"]
+    return sorted(found, key=lambda one: one[2])
+
+
+def test_a_condition_that_is_null_is_told_with_the_columns_that_are_empty() -> None:
+    columns = {"n": ["5", None, "9", None, "x"], "s": ["a", "b", None, None, "b"]}
+    made = make({}, columns, where="s <> 'a' AND n > 6")
+    assert (made.filtered, made.problems) == (4, ["not_a_number"])
+    assert told(made) == [
+        ('source.where (where "n" is empty)', 1, 2),
+        ('source.where (where "s" is empty)', 1, 3),
+        ('source.where (where "n", "s" are empty)', 1, 4),
+    ]
+    assert told(make({}, columns, where="s IS NOT NULL AND COALESCE(n, '') <> ''")) == []
+    assert told(make({"where": "s <> 'a'"}, columns)) == [('events[0].where (where "s" is empty)', 2, 3)]
+
+
+def test_a_condition_over_a_group_that_is_null_is_told() -> None:
+    made = make({"where": "MAX(n) > 6"}, {"n": ["7", None, None], "g": ["1", "1", "2"]}, group_by=["g"])
+    assert (made.filtered, told(made)) == (1, [("events[0].where", 1, 3)])
