@@ -235,7 +235,8 @@ class _Going:
                     hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
                 )
         part = self.found.unread or settings.is_part
-        if not self.flags.files and (not part or self.ledger.identity(self.name) is None):
+        first = self.ledger.identity(self.name) is None and not self.found.moved
+        if not self.flags.files and (not part or first):
             # Before the first request, so that no kill comes between. After a part of the export, a canary or one with
             # a file that can't be read, nobody knows of the others' events: it is asked once more.
             stored = self.ledger.identity(self.name)

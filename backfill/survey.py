@@ -29,7 +29,7 @@ from backfill.shape import EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, Shaped
 from backfill.tally import RECENT, Survey, add_names, add_notices, add_problems, late_rejection, look_at_names, resolve
 from backfill.timeline import Timeline
 
-__all__ = ["events_of", "survey"]
+__all__ = ["contents_of", "events_of", "survey"]
 
 Watcher = Callable[[Survey], None]
 Rejecter = Callable[[pl.DataFrame, list[Rejection]], None]
@@ -186,7 +186,7 @@ def events_of(events: pl.DataFrame) -> Events:
         bodies=tuple(bodies),
         ids=tuple(ids),
         keys=tuple(keys(ids)),
-        contents=tuple(_contents(events)),
+        contents=tuple(contents_of(events)),
         names=tuple(events[NAME].to_list()),
         files=tuple(events[FILE].to_list()),
         rows=tuple(events[ROW].to_list()),
@@ -197,7 +197,7 @@ def _id_json() -> pl.Expr:
     return pl.struct(pl.col(ID).alias("x")).struct.json_encode().str.strip_prefix('{"x":').str.strip_suffix("}")
 
 
-def _contents(events: pl.DataFrame) -> list[bytes]:
+def contents_of(events: pl.DataFrame) -> list[bytes]:
     """Digests of what an event says, its id left out: the ledger's key is the id's already."""
     return contents(events.select(pl.concat_str([pl.col(HEAD), pl.col(TAIL)]).cast(pl.Binary)).to_series().to_list())
 
@@ -208,7 +208,7 @@ def _states(events: pl.DataFrame, ledger: Ledger) -> States:
     accepted, refused = ledger.look_up(asked)
     if not accepted and not refused:
         return np.zeros(len(asked), np.uint8)
-    now = _contents(events)
+    now = contents_of(events)
     before = map(accepted.get, asked)
     pairs = zip(before, now, strict=True)
     states = [State.NEW if was is None else State.DELIVERED if was == one else State.CHANGED for was, one in pairs]
