@@ -208,7 +208,7 @@ class Backfill:
         return Check(
             status=error.status if error else 3 if found.rejected else 0,
             **{key: data[key] for key in _CHECKED},
-            text=check_text(planned, found, settings),
+            text=check_text(planned, found, settings, stops=found.moved is not None and not new_ids),
             error=error,
         )
 

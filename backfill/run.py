@@ -24,6 +24,7 @@ from backfill.moved import is_as_it_was, moved, remembered
 from backfill.observer import Observer
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.plan import Plan, plan
+from backfill.printable import named
 from backfill.read import unread_error
 from backfill.report import (
     Course,
@@ -187,8 +188,10 @@ class _Going:
             other_files=bool(self.flags.files),
         )
         self.observer.checked(self.planned, self.found, self.settings)
-        for unread in self.found.unread[:MOST_NOTED]:
-            self.observer.note(f"not read: {unread.why}")
+        if self.found.unread:
+            # Why is told at the end, by the error.
+            names = named((one.name for one in self.found.unread), most=MOST_NOTED)
+            self.observer.note(f"can't be read, and is not sent: {names}")
         if self.found.moved and not self.flags.new_ids:
             raise self.found.moved
         if self.found.moved:

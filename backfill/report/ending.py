@@ -37,15 +37,16 @@ def exit_meaning(status: int, *, check: bool = False) -> str:
     return MEANINGS.get(status, "stopped")
 
 
-def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
-    """(how the run ended, what to do next), in a sentence each."""
+def describe(status: int, summary: dict[str, Any], *, told: bool = False) -> tuple[str, str]:
+    """(how the run ended, what to do next), in a sentence each. `told`: what stopped it is told beside that."""
     events = summary["events"]
     rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
     accepted = plural(events["accepted"], "event") + " accepted"
     kept = summary["kept_back"]
     if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
         first = {2: "Agree, and run", 77: "Mend that, then run", 78: "Mend that, then run"}.get(status, "Run")
-        return f"Stopped: {summary['stopped_by']}", (
+        why = f"Stopped with exit status {status}: the error says why" if told else f"Stopped: {summary['stopped_by']}"
+        return why, (
             f"{first} the same command again: what is recorded as delivered is not sent twice. "
             f"{plural(events['pending'], 'event')} left{f', {kept:,} of them kept back as too new' if kept else ''}."
         )

@@ -46,7 +46,12 @@ def test_other_ids_stop_the_run(shop, box, delivered, what):
     shop.mapping(**OTHER_IDS[what])
     done = shop.do("check", "orders.yaml", "--store", STORE, status=78)
     assert "12 events that this mapping delivered" in done.err
+    assert " ready but for their ids, " in done.out
+    assert "`run` would stop with exit status 78 and send nothing" in done.out
     run = shop.deliver(status=78)
+    # Once, on stderr.
+    assert run.done.said.count("12 events that this mapping delivered") == 1
+    assert "Stopped with exit status 78: the error says why" in run.done.out.splitlines()[0]
     assert "next: Mend that" in run.done.out
     place = "6:13" if isinstance(OTHER_IDS[what]["event"]["uniqueId"], str) else "7:5"
     assert f"orders.yaml:{place}: 12 events" in run.done.err
@@ -61,6 +66,7 @@ def test_as_told(shop, box, delivered):
     shop.mapping(event={"uniqueId": "o:{order_id}"})
     # Another name of the files, or a canary, is no consent for the rest.
     assert "12 events that" in shop.deliver("--files", "orders.csv", status=78).done.err
+    assert "ready, 0 invalid" in shop.do("check", "orders.yaml", "--new-ids").out
     canary = shop.deliver("--new-ids", "--limit", "2")
     assert canary.events == {"total": 20, "accepted": 2, "pending": 18}
     assert "as --new-ids says: 12 events" in canary.done.err
