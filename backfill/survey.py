@@ -10,7 +10,7 @@ once, at what the ledger knows of twins, whose ids depend on it, and at the rows
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -25,8 +25,18 @@ from backfill.ledger import Ledger, contents, keys
 from backfill.mapping import parse_duration
 from backfill.plan import Plan
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
-from backfill.shape import EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, Shaped
-from backfill.tally import RECENT, Survey, add_names, add_notices, add_problems, late_rejection, look_at_names, resolve
+from backfill.shape import BAD, EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, Shaped
+from backfill.tally import (
+    RECENT,
+    Survey,
+    add_mended,
+    add_names,
+    add_notices,
+    add_problems,
+    late_rejection,
+    look_at_names,
+    resolve,
+)
 from backfill.timeline import Timeline
 
 __all__ = ["contents_of", "events_of", "survey"]
@@ -43,7 +53,8 @@ CHANGED_SHOWN = 10_000
 class _Checked:
     """A chunk, and what was found out about it alone: its events with whole ids, their hashes, what is known of them.
 
-    `states` are the ledger's; without one all are NEW.
+    `states` are the ledger's; without one all are NEW. `mended` are rejected events that the ledger holds as accepted:
+    FILE and NAME. They are not among those of `shaped`.
     """
 
     chunk: Chunk
@@ -52,6 +63,7 @@ class _Checked:
     ids: UInt64s
     sum: Checksum
     states: States
+    mended: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,8 @@ def survey(
         events = shaper.finish_id(shaped.events)
         ids = hashes(events[ID])
         states = _states(events, known) if known and not twins.any() else np.zeros(events.height, np.uint8)
-        return _Checked(chunk, shaped, events, ids, checksum(ids, (events[HEAD], events[TAIL])), states)
+        shaped, mended = _mended(planned, shaped, known, twins)
+        return _Checked(chunk, shaped, events, ids, checksum(ids, (events[HEAD], events[TAIL])), states, mended)
 
     for one in ahead(shaper.whole_groups(export.chunks(), scratch), checked):
         chunk = one if isinstance(one, Chunk) else one.chunk
@@ -151,6 +164,7 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
         found.window.reject(_values(shaped.rows, [(one.file, one.row) for one in shaped.invalid]))
     found.invalid += len(shaped.invalid)
     add_problems(found, shaped.invalid)
+    add_mended(found, one.mended)
     add_notices(found, shaped.notices)
     _add_changed(found, events, one.states, len(found.index))
     if found.not_newer_than:
@@ -170,6 +184,29 @@ def _ghosts(planned: Plan, shaped: Shaped, twins: npt.NDArray[np.bool_]) -> pl.D
     """Rejected rows that are twins of others."""
     ghosts = planned.shaper.finish_id(shaped.ghosts)
     return ghosts.filter(pl.Series(twins[ghosts[EVENT].to_numpy()]))
+
+
+def _mended(
+    planned: Plan, shaped: Shaped, ledger: Ledger | None, twins: npt.NDArray[np.bool_]
+) -> tuple[Shaped, pl.DataFrame]:
+    """A chunk without the rejected events that `ledger` holds as accepted: they were mended in another file than this
+    one, such as rejected.csv, and sent under the ids that they have here too.
+
+    Not of twins: which of them was delivered hangs on the whole export.
+    """
+    none = shaped.ghosts.clear().select(FILE, NAME)
+    if ledger is None or not shaped.ghosts.height:
+        return shaped, none
+    ghosts = planned.shaper.finish_id(shaped.ghosts)
+    asked = keys(ghosts[ID].to_list())
+    accepted, _ = ledger.look_up(asked)
+    known = [one in accepted for one in asked] & ~twins[ghosts[EVENT].to_numpy()]
+    if not known.any():
+        return shaped, none
+    hits = ghosts.filter(pl.Series(known))
+    done = set(hits[BAD].to_list())
+    left = [one for i, one in enumerate(shaped.invalid) if i not in done]
+    return replace(shaped, invalid=left), hits.select(FILE, NAME)
 
 
 def events_of(events: pl.DataFrame) -> Events:

@@ -11,7 +11,7 @@ from backfill.printable import named, plural, short
 from backfill.settings import SANDBOX_URL
 from backfill.tally import Survey
 
-__all__ = ["describe", "describe_check", "exit_meaning", "passed_over_text", "since_text"]
+__all__ = ["describe", "describe_check", "exit_meaning", "mended_text", "passed_over_text", "since_text"]
 
 NAMES_SHOWN = 5
 MEANINGS = {
@@ -63,6 +63,8 @@ def describe(status: int, summary: dict[str, Any], *, told: bool = False) -> tup
     elif not summary["requests"] and events["pending"] == kept and (kept or events["already_delivered"]):
         delivered = events["already_delivered"] > 0
         parts[0] = "Nothing to send: what is ready was delivered before" if delivered else "Nothing to send yet"
+    if mended := summary.get("mended"):
+        parts.append(mended_text(mended))
     if rejected:
         parts.append(f"{rejected:,} rejected")
     if unreadable := summary["rows"]["unreadable"]:
@@ -132,6 +134,8 @@ def describe_check(status: int, found: Survey, mapping: str) -> tuple[str, str]:
         parts[0] = "The export makes no event"
     elif not events["ready"] and events["already_delivered"]:
         parts[0] = "Nothing to send: what is ready was delivered before"
+    if found.mended_earlier:
+        parts.append(mended_text(found.mended_earlier))
     if found.rejected:
         parts.append(f"{found.rejected:,} rejected")
         todo.append(
@@ -151,6 +155,12 @@ def describe_check(status: int, found: Survey, mapping: str) -> tuple[str, str]:
             f"Then rehearse with `{command} --sandbox`, and send with `{command}`."
         )
     return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
+
+
+def mended_text(events: int) -> str:
+    """What is said of rejected events that are delivered already."""
+    are = "is delivered already under its id" if events == 1 else "are delivered already under their ids"
+    return f"{plural(events, 'event')} that could not be mapped {are} (mended earlier)"
 
 
 def passed_over_text(files: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +25,7 @@ from backfill.shape.problems import advice
 from backfill.shape.since import Since, compile_since
 
 __all__ = [
+    "BAD",
     "EVENT",
     "HEAD",
     "ID",
@@ -39,6 +41,8 @@ __all__ = [
 
 # Columns of Shaped.events beside FILE and ROW.
 EVENT, NAME, ID, TIME, HEAD, TAIL = ":event", ":name", ":id", ":time", ":head", ":tail"
+# One of Shaped.ghosts.
+BAD = ":bad"
 # A clock that runs ahead, here or at the shop, is no reason to refuse; a wrong zone or year is.
 CLOCK_TOLERANCE = timedelta(minutes=10)
 SHOWN = 200
@@ -67,7 +71,8 @@ class Shaped:
     `events`: FILE, ROW, EVENT (UInt16, its position in the mapping), NAME, ID (for a hash its digits), TIME
     (Datetime µs UTC), HEAD and TAIL (the JSON around the id), and KEY of its group under group_by. `invalid`
     has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
-    `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, ID. `groups` are the groups under group_by, of
+    `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, NAME (null where that is what is wrong), ID, and
+    BAD, which of `invalid` they are. `groups` are the groups under group_by, of
     the rows that were not filtered: KEY, and FILE and ROW as their events have them; without group_by it is empty.
     `older` of the filtered rows are older than what `source.since` asks for; they are not in `rows`, which has SINCE.
     """
@@ -167,12 +172,13 @@ class Shaper:
                 shaped.append(self._shape(half))
             except SQL_FAILS as again:
                 shaped.append(self._shape_around(half, again, failures))
+        before = [0, *accumulate(len(part.invalid) for part in shaped)]
         return Shaped(
             rows,
             sum(part.filtered for part in shaped),
             sum(part.mapped for part in shaped),
             pl.concat(part.events for part in shaped),
-            pl.concat(part.ghosts for part in shaped),
+            pl.concat(_counted_on(part.ghosts, at) for part, at in zip(shaped, before, strict=False)),
             pl.concat(part.groups for part in shaped),
             [bad for part in shaped for bad in part.invalid],
             [notice for part in shaped for notice in part.notices],
@@ -206,7 +212,7 @@ class Shaper:
                 made = ~pl.zeros(source.height, pl.Boolean, eager=True)
             events, ghost, bad, noticed = self._events(plan, chosen)
             frames.append(events)
-            ghosts.append(ghost)
+            ghosts.append(_counted_on(ghost, len(invalid)))
             invalid += bad
             notices += noticed
         unused = 0 if made.all() else self._rows_in(kept, source.filter(~made))
@@ -271,7 +277,8 @@ class Shaper:
             plan.tail.alias(TAIL),
             *key,
         )
-        ghosts = wrong.select(FILE, ROW, number, plan.id.alias(ID))
+        bad_number = pl.int_range(pl.len(), dtype=pl.UInt32).alias(BAD)
+        ghosts = wrong.select(FILE, ROW, number, plan.name.alias(NAME), plan.id.alias(ID), bad_number)
         return events, ghosts.drop_nulls(ID), _rejections(wrong, checks), _notices(fine, others)
 
 
@@ -346,6 +353,11 @@ def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType]) -> list[
             used.update(part.meta.root_names())
         used.update(plan.layers.roots())
     return [name for name in schema if name in used]
+
+
+def _counted_on(ghosts: pl.DataFrame, before: int) -> pl.DataFrame:
+    """Ghosts whose rejections stand behind so many others."""
+    return ghosts.with_columns(pl.col(BAD) + before) if before else ghosts
 
 
 def _suspected(frame: pl.DataFrame, checks: list[Check]) -> list[Check]:

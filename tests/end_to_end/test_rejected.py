@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import pytest
 
@@ -215,3 +216,116 @@ def test_a_row_that_could_not_be_read_does_not_vanish(shop, box):
     shop.write("mended.csv", "\n".join([mended[0], row]) + "\n")
     assert shop.deliver("--files", "mended.csv").events == {"total": 1, "accepted": 1}
     assert box.summary().stored == 4
+
+
+def mend(folder, column, value):
+    """Another value in a column of rejected.csv; gives the file's path."""
+    path = folder / "rejected.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *rows = list(csv.reader(file))
+    for row in rows:
+        row[head.index(column)] = value
+    path.write_text(csv_text([head, *rows]), encoding="utf-8")
+    return str(path)
+
+
+def test_rows_that_were_mended_are_delivered_when_the_export_comes_again(shop, box):
+    """It still has them as they were: every night, until somebody mends it there."""
+    bad = [order(100 + i, total="N/A") for i in range(3)]
+    shop.write("orders.csv", csv_text([HEAD, *(order(i) for i in range(10)), *bad]))
+    shop.mapping()
+    first = shop.deliver(status=3)
+    assert first.events == {"total": 13, "accepted": 10, "invalid": 3}
+    assert shop.deliver("--files", mend(first.folder, "total", "1.50")).events == {"total": 3, "accepted": 3}
+    for _ in range(2):
+        again = shop.deliver()
+        assert again.events == {"total": 13, "already_delivered": 13}
+        assert again.summary["mended"] == 3
+        assert again.summary["problems"] == {}
+        assert again.summary["by_event_name"] == {"Order Placed": {"already_delivered": 13}}
+        assert "3 events that could not be mapped are delivered already under their ids (mended earlier)" in (
+            again.done.out
+        )
+        assert not (again.folder / "rejected.csv").exists()
+    check = shop.do("check", "orders.yaml").out
+    assert "0 invalid, 0 duplicates, 13 delivered before" in check
+    assert "3 events that could not be mapped are delivered already under their ids (mended earlier)." in check
+    # Another bad row is told by itself.
+    shop.write("orders.csv", csv_text([HEAD, *(order(i) for i in range(10)), *bad, order(200, total="N/A")]))
+    run = shop.deliver(status=3)
+    assert run.events == {"total": 14, "already_delivered": 13, "invalid": 1}
+    assert [row["order_id"] for row in shop.rejected(run.folder)] == ["200"]
+    assert len(box.ids(STORE)) == 13
+
+
+def test_mended_groups_and_rows_of_several_events(shop, box):
+    head = ["order_id", "item", "qty", "at", "email"]
+    rows = [["1", "a", "1", "2024-01-01", "a@example.com"], ["1", "b", "x", "2024-01-01", "a@example.com"],
+            ["2", "c", "1", "2024-01-01", "b@example.com"]]  # fmt: skip
+    shop.write("orders.csv", csv_text([head, *rows]))
+    event = {
+        "uniqueId": "order:{order_id}", "value": ..., "valueCurrency": ...,
+        "data": {"Items": {"sql": "SUM(CAST(qty AS INT))"}, "$extra": {"Lines": {"collect": {"Title": "{item}"}}}},
+    }  # fmt: skip
+    event["data"]["$extra"]["Lines"]["collect"]["Quantity"] = {"column": "qty", "type": "integer"}
+    del event["data"]["Items"]
+    shop.mapping(source={"group_by": ["order_id"]}, event=event)
+    first = shop.deliver(status=3)
+    assert first.events == {"total": 2, "accepted": 1, "invalid": 1}
+    assert len(shop.rejected(first.folder)) == 2
+    shop.deliver("--files", mend(first.folder, "qty", "2"))
+    again = shop.deliver()
+    assert again.events == {"total": 2, "already_delivered": 2}
+    assert again.summary["rows"] == {"read": 3, "unreadable": 0, "filtered": 0, "mapped": 3}
+
+
+def test_what_was_mended_of_a_row_with_two_events(shop, box):
+    """One of them is delivered, the other has still to be mended; and neither is one that can't have an id."""
+    rows = [order(1, email="nobody"), order(2, total="N/A"), order(3), ["", *order(4, total="N/A")[1:]]]
+    shop.write("orders.csv", csv_text([HEAD, *rows]))
+    placed = {
+        "eventName": {"column": "note", "map": {"x": "Order Placed"}}, "uniqueId": "order:{order_id}",
+        "eventTimestamp": "{at}", "customer": {"email": "{email}"}, "value": "{total}",
+    }  # fmt: skip
+    seen = {**placed, "eventName": "Order Seen", "uniqueId": "seen:{order_id}", "value": 1}
+    shop.mapping(events=[placed, seen])
+    first = shop.deliver(status=3)
+    assert first.events == {"total": 8, "accepted": 3, "invalid": 5}
+    # Of the first row only the one event is sent.
+    shop.write("mended.csv", csv_text([HEAD, order(1), order(2)]))
+    shop.mapping("mended.yaml", files="mended.csv", events=[placed])
+    assert shop.deliver(mapping="mended.yaml").events == {"total": 2, "accepted": 2}
+    again = shop.deliver(status=3)
+    assert again.events == {"total": 8, "already_delivered": 5, "invalid": 3}
+    assert again.summary["by_event_name"] == {
+        "Order Placed": {"already_delivered": 3},
+        "Order Seen": {"already_delivered": 2},
+    }
+    assert [(row["order_id"], row["problem"]) for row in shop.rejected(again.folder)] == [
+        ("1", "no_identifier"),
+        ("", "not_a_number"),
+    ]
+    # A name that can't be told.
+    shop.write("orders.csv", csv_text([HEAD, order(1, "?"), order(2), order(3)]))
+    assert shop.deliver().summary["by_event_name"]["(no eventName)"] == {"already_delivered": 1}
+
+
+def test_a_file_whose_bad_rows_were_mended_is_passed_over(shop, box):
+    shop.write("orders.csv", csv_text([HEAD, order(1), order(2, total="N/A")]))
+    shop.mapping()
+    first = shop.deliver(status=3)
+    shop.deliver("--files", mend(first.folder, "total", "1.50"))
+    os.utime(shop.folder / "orders.csv", (1_700_000_000, 1_700_000_000))
+    for unchanged in (False, True):
+        run = shop.deliver()
+        assert run.events == {"total": 2, "already_delivered": 2}
+        assert run.summary["files"][0]["unchanged"] == unchanged
+
+
+def test_twins_that_are_invalid_stay_so(shop, box):
+    """Which of them was delivered, their ids alone do not tell."""
+    rows = [order(1), order(1, total="N/A")]
+    shop.write("orders.csv", csv_text([HEAD, *rows]))
+    shop.mapping(event={"uniqueId": {"hash": ["order_id"], "occurrence": True}})
+    for _ in range(2):
+        assert shop.deliver(status=3).events["invalid"] == 1
