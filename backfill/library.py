@@ -34,7 +34,7 @@ from backfill.errors import BackfillError, UsageError
 from backfill.ledger import Ledger
 from backfill.observer import Observer
 from backfill.pipeline import Sending
-from backfill.read import unread_error
+from backfill.read import read_report, unread_error
 from backfill.report import check_data, describe
 from backfill.report.text import check_text, result_text
 from backfill.settings import Flags, state_folder
@@ -372,5 +372,5 @@ def _rejected(folder: Path) -> pl.DataFrame:
     if not folder.is_dir():
         raise UsageError(f"there is no run's folder {folder}", hint="`runs()` lists those that are known")
     with suppress(FileNotFoundError):
-        return pl.read_csv(path, infer_schema=False)
+        return read_report(path)
     return pl.DataFrame(schema=dict.fromkeys(("problem", "detail", "file", "row"), pl.String))

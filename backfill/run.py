@@ -25,7 +25,7 @@ from backfill.observer import Observer
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.plan import Plan, plan
 from backfill.printable import named
-from backfill.read import unread_error
+from backfill.read import report_like, unread_error
 from backfill.report import (
     Course,
     RunFolder,
@@ -98,7 +98,9 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         for note in planned.export.notes:
             observer.note(note)
         arise = stack.enter_context(later())
-        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk)
+        # Of several files the first one's.
+        style = report_like(planned.export.files[0].dialect)
+        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk, style)
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         stack.push(_ended(ledger, number))

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from backfill.read import read_report
 from tests.end_to_end.support import STORE, csv_text
 
 HEAD = ["order_id", "at", "email", "total", "note"]
@@ -329,3 +330,69 @@ def test_twins_that_are_invalid_stay_so(shop, box):
     shop.mapping(event={"uniqueId": {"hash": ["order_id"], "occurrence": True}})
     for _ in range(2):
         assert shop.deliver(status=3).events["invalid"] == 1
+
+
+STYLES = {
+    "German": (";", "cp1252", "\ufeff", "utf-8"),
+    "UTF-8 with a mark": (",", "utf-8-sig", "\ufeff", "utf-8"),
+    "tabs in UTF-16": ("\t", "utf-16", "\ufeff", "utf-16-le"),
+    "pipes": ("|", "utf-8", "", "utf-8"),
+}
+
+
+@pytest.mark.parametrize("declared", [False, True])
+@pytest.mark.parametrize("style", STYLES)
+def test_it_is_written_as_the_export_is(shop, box, style, declared):
+    separator, encoding, mark, written = STYLES[style]
+    notes = ["größer", "a,=1+1", "b;=1+1", "c\t=1+1", "d|x"]
+    rows = [
+        HEAD,
+        order(1, "schön"),
+        order(2, "Ärger"),
+        *(order(10 + i, note, total="N/A") for i, note in enumerate(notes)),
+    ]
+    text = "".join(csv_text([row], separator) for row in rows)
+    shop.write("orders.csv", text.encode(encoding))
+    told = {"separator": separator, "encoding": encoding} if declared else {}
+    shop.mapping(source={"csv": told} if told else {})
+    run = shop.deliver(status=3)
+    assert run.events == {"total": 7, "accepted": 2, "invalid": 5}
+    path = run.folder / "rejected.csv"
+    rejected = path.read_bytes().decode(written)
+    assert rejected.startswith(mark + separator.join([*HEAD, "problem", "detail", "file", "row"]) + "\r\n")
+    assert read_report(path)["order_id"].to_list() == [f"{10 + i}" for i in range(5)]
+    assert "größer" in rejected
+    for cells in rejected.split("\n"):
+        for sign in "=+@":
+            assert not any(f"{one}{sign}" in cells for one in ",;\t")
+    mended = rejected.replace("N/A" + separator, "1.50" + separator)
+    path.write_bytes(mended.encode(written))
+    assert shop.deliver("--files", str(path)).events == {"total": 5, "accepted": 5}
+    sent = {one.unique_id: one.event["data"]["Note"] for one in box.events(after=2)}
+    assert sent == {f"order:{10 + i}": note for i, note in enumerate(notes)}
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_spreadsheet_may_save_it_otherwise(shop, box, declared):
+    """In its own encoding and with other quotes."""
+    shop.write("orders.csv", csv_text([HEAD, order(1, "Müller, größer", total="N/A")]))
+    shop.mapping(source={"csv": {"separator": ",", "encoding": "utf-8"}} if declared else {})
+    run = shop.deliver(status=3)
+    with (run.folder / "rejected.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    rows[1][3] = "1.50"
+    quoted = "\r\n".join(";".join(f'"{cell}"' for cell in row) for row in rows) + "\r\n"
+    shop.write("mended.csv", quoted.encode("cp1252"))
+    done = shop.deliver("--files", "mended.csv")
+    assert done.events == {"total": 1, "accepted": 1}
+    (sent,) = box.events()
+    assert sent.event["data"]["Note"] == "Müller, größer"
+
+
+def test_files_of_several_styles(shop):
+    """The first one's."""
+    shop.write("a.csv", ";".join(HEAD) + "\n" + ";".join(order(1)) + "\n")
+    shop.write("b.csv", csv_text([HEAD, order(2, total="N/A")]))
+    shop.mapping(files=["a.csv", "b.csv"])
+    run = shop.deliver(status=3)
+    assert (run.folder / "rejected.csv").read_text().startswith("order_id;at;email;")
