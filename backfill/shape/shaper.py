@@ -18,11 +18,12 @@ from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
 from backfill.shape.event import EventPlan, compile_event, compile_where
 from backfill.shape.gather import gathered
-from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping, has_sql
+from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping, differing, has_sql
 from backfill.shape.layers import Layers, roots
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.problems import advice
 from backfill.shape.since import Since, compile_since
+from backfill.shape.texts import as_text
 
 __all__ = [
     "BAD",
@@ -200,7 +201,7 @@ class Shaper:
         frames: list[pl.DataFrame] = []
         ghosts: list[pl.DataFrame] = []
         invalid: list[Rejection] = []
-        notices: list[Notice] = []
+        notices = self._differing(kept, source)
         made = pl.zeros(source.height, pl.Boolean, eager=True)
         for plan in self.plans:
             chosen = source.with_columns(plan.numbers) if plan.numbers else source
@@ -226,6 +227,18 @@ class Shaper:
             invalid,
             notices,
         )
+
+    def _differing(self, rows: pl.DataFrame, groups: pl.DataFrame) -> list[Notice]:
+        """The columns whose first value in a group is not the only one."""
+        if self.grouping is None:
+            return []
+        names = [name for name in self.plain if name not in self.grouping.keys]
+        notices = []
+        for name, count, differs in differing(rows, groups, names):
+            shown = as_text(pl.col(name), rows.schema[name]).cast(pl.String).alias("")
+            place = rows.filter(differs).head(1).select(FILE, ROW, shown).row(0)
+            notices.append(Notice("group_differs", name, count, place[0], place[1], _short(place[2])))
+        return notices
 
     def finish_id(self, events: pl.DataFrame, occurrences: pl.Series | None = None) -> pl.DataFrame:
         """`events` with whole ids: a hash's prefix is put before its digits, and twins get digits of their
