@@ -131,7 +131,7 @@ def _copied(
     if not others:
         return None
     with suppress(ExportError):
-        first = _first_chunks(planned)
+        first = _first_chunks(planned, scratch)
         mine = _known(planned, first, ledger, scratch)
         for other, before, names in others[:MOST_OTHERS]:
             try:
@@ -141,7 +141,7 @@ def _copied(
             same = old.export is planned.export
             if not same and other_files:
                 continue
-            was = _known(old, first if same else _first_chunks(old), ledger, scratch)
+            was = _known(old, first if same else _first_chunks(old, scratch), ledger, scratch)
             if count := _twice(was, mine, by_name=names is not None):
                 return _copy_error(planned, other, before, count, mine.height)
     return None
@@ -164,17 +164,19 @@ def _copy_error(planned: Plan, other: str, before: dict[str, Any], count: int, o
     return MappingError(str(planned.mapping.path), [MappingProblem(line, column, what, hint)])
 
 
-def _first_chunks(planned: Plan) -> list[Chunk]:
+def _first_chunks(planned: Plan, scratch: Path | None) -> list[Chunk]:
     """The export's beginning: what makes some FIRST_EVENTS."""
     found: list[Chunk] = []
     events = 0
     for chunk in islice(planned.export.chunks(), MOST_CHUNKS):
+        if chunk.unread:
+            continue
         found.append(chunk)
-        for part in planned.shaper.whole_groups([chunk]):
+        for part in planned.shaper.whole_groups([chunk], scratch):
             events += planned.shaper.shape(part.frame).events.height if part.frame.height else 0
         if events >= FIRST_EVENTS:
             break
-    return [chunk for chunk in found if not chunk.unread]
+    return found
 
 
 def _known(planned: Plan, chunks: Sequence[Chunk], ledger: Ledger, scratch: Path | None) -> pl.DataFrame:

@@ -256,6 +256,9 @@ def test_a_copy_over_groups(shop, box):
     shop.deliver()
     shop.mapping("lines.yaml", source=grouped, event={"uniqueId": "o:{order_id}"})
     assert "10 of the first 10 events" in shop.deliver(mapping="lines.yaml", status=78).done.err
+    anywhere = {"group_by": {"columns": ["order_id"], "adjacent": False}}
+    shop.mapping("lines.yaml", source=anywhere, event={"uniqueId": "o:{order_id}"})
+    assert "10 of the first 10 events" in shop.deliver(mapping="lines.yaml", status=78).done.err
     # Also where it makes an event of each line.
     shop.mapping("lines.yaml", event={"uniqueId": "line:{note}"})
     assert "10 of the first 30 events" in shop.deliver(mapping="lines.yaml", status=78).done.err
