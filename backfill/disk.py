@@ -26,14 +26,14 @@ class Disk:
         """A folder, with those above it; one that is there stays as it is."""
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def create(self, path: Path, *, instead: bool = False) -> IO[str]:
+    def create(self, path: Path, *, instead: bool = False, encoding: str = "utf-8") -> IO[str]:
         """A new file whose lines are in the system's hands once they are written; `instead` of one that is there."""
         how = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_TRUNC if instead else os.O_EXCL)
 
         def opener(name: str, _flags: int) -> int:
             return os.open(name, how, 0o600)
 
-        return open(path, "w", encoding="utf-8", newline="", errors="backslashreplace", buffering=1, opener=opener)
+        return open(path, "w", encoding=encoding, newline="", errors="backslashreplace", buffering=1, opener=opener)
 
     def write(self, file: IO[str], text: str) -> None:
         """Append to a file that was created here."""

@@ -35,7 +35,7 @@ from backfill.ledger import Ledger
 from backfill.observer import Observer
 from backfill.pipeline import Sending
 from backfill.printable import printable
-from backfill.read import unread_error
+from backfill.read import read_report, unread_error
 from backfill.report import check_data, describe
 from backfill.report.text import check_text, result_text
 from backfill.settings import Flags, state_folder
@@ -215,7 +215,7 @@ class Backfill:
             status=status,
             **{key: data[key] for key in _CHECKED},
             report=page,
-            text=check_text(planned, found, settings),
+            text=check_text(planned, found, settings, stops=found.moved is not None and not new_ids),
             error=error,
         )
 
@@ -388,5 +388,5 @@ def _rejected(folder: Path) -> pl.DataFrame:
     if not folder.is_dir():
         raise UsageError(f"there is no run's folder {folder}", hint="`runs()` lists those that are known")
     with suppress(FileNotFoundError):
-        return pl.read_csv(path, infer_schema=False)
+        return read_report(path)
     return pl.DataFrame(schema=dict.fromkeys(("problem", "detail", "file", "row"), pl.String))

@@ -6,6 +6,9 @@ the one it would get now would be sent again, and the store would count it twice
 
 What was before is kept after a run that met none of the old events: an export of new rows alone tells nothing of those
 that the next one may hold.
+
+A mapping whose place the ledger does not know may be a renamed one, or a copy. Its first events are made as each of the
+store's other mappings would have made them: what is delivered so, and is new as the mapping makes it, would come twice.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +27,25 @@ from pydantic import ValidationError
 from backfill.again import again
 from backfill.errors import ExportError, MappingError, MappingProblem
 from backfill.index import State, place_of
-from backfill.ledger import Ledger
+from backfill.ledger import Ledger, keys
 from backfill.mapping import Customer, Event, Mapping, Source, Value
 from backfill.plan import Plan
 from backfill.printable import plural
 from backfill.read import open_export
-from backfill.records import FILE, ROW
-from backfill.shape import compile_shaper
-from backfill.survey import survey
+from backfill.records import FILE, ROW, Chunk
+from backfill.shape import ID, NAME, compile_shaper
+from backfill.survey import contents_of, survey
 from backfill.tally import Survey, resolve
 
 __all__ = ["is_as_it_was", "moved", "remembered"]
 
 BEFORE = "before"
+NAMES = "names"
 MOST_BEFORE = 5
+# Of an export by a mapping that nobody knows: enough to see whether its history was delivered.
+FIRST_EVENTS = 1_000
+MOST_CHUNKS = 4
+MOST_OTHERS = 50
 
 
 def _identity_of(planned: Plan) -> dict[str, Any]:
@@ -66,14 +75,19 @@ def moved(
     *,
     other_files: bool = False,
 ) -> MappingError | None:
-    """What is wrong if delivered events of this export would get other ids than they were delivered under.
+    """What is wrong if delivered events of this export would get other ids than they were delivered under, by this
+    mapping or, where the ledger does not know it, by another.
 
     `found` is what the survey found with the mapping as it is, `name` what the ledger calls it. `other_files`: the
     export is not the mapping's own, such as a mended rejected.csv, and may be written otherwise.
     """
     stored, after = ledger.identity(name), _identity_of(planned)
-    if stored is None or ledger.is_empty():
+    if ledger.is_empty():
         return None
+    if stored is None:
+        if not np.isin(found.index.states, (State.NEW, State.KEPT)).any():
+            return None
+        return _copied(planned, ledger, name, now, scratch, other_files=other_files)
     last, earlier = _last(stored), stored.get(BEFORE, [])
     if last != after and (problem := _look(planned, found, ledger, last, now, scratch, lenient=other_files)):
         return problem
@@ -92,14 +106,113 @@ def is_as_it_was(stored: dict[str, Any] | None, planned: Plan) -> bool:
 def remembered(stored: dict[str, Any] | None, planned: Plan, *, new_ids: bool) -> dict[str, Any]:
     """What the ledger is to keep. `new_ids`: that old events come again is wanted, so that nobody asks again."""
     after = _identity_of(planned)
+    told = {**after, NAMES: [event.eventName.model_dump(mode="json") for event in planned.mapping.events]}
     if stored is None or new_ids:
-        return after
+        return told
     earlier = [one for one in (_last(stored), *stored.get(BEFORE, [])) if one != after]
-    return {**after, BEFORE: earlier[:MOST_BEFORE]} if earlier else after
+    return {**told, BEFORE: earlier[:MOST_BEFORE]} if earlier else told
 
 
 def _last(stored: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in stored.items() if key != BEFORE}
+    return {key: value for key, value in stored.items() if key not in (BEFORE, NAMES)}
+
+
+def _copied(
+    planned: Plan, ledger: Ledger, name: str, now: datetime, scratch: Path | None, *, other_files: bool
+) -> MappingError | None:
+    """What is wrong if the export's first events are known as another mapping makes their ids, and not as this does."""
+    after = _identity_of(planned)
+    others = [
+        (other, before, stored.get(NAMES))
+        for other, stored in ledger.identities().items()
+        for before in (_last(stored), *stored.get(BEFORE, []))
+        if other != name and before != after
+    ]
+    if not others:
+        return None
+    with suppress(ExportError):
+        first = _first_chunks(planned, scratch)
+        mine = _known(planned, first, ledger, scratch)
+        for other, before, names in others[:MOST_OTHERS]:
+            try:
+                old = _plan(planned, before, now, names)
+            except (MappingError, ExportError, ValidationError):
+                continue  # another export's
+            same = old.export is planned.export
+            if not same and other_files:
+                continue
+            was = _known(old, first if same else _first_chunks(old, scratch), ledger, scratch)
+            if count := _twice(was, mine, by_name=names is not None):
+                return _copy_error(planned, other, before, count, mine.height)
+    return None
+
+
+def _copy_error(planned: Plan, other: str, before: dict[str, Any], count: int, of: int) -> MappingError:
+    after = _identity_of(planned)["events"]
+    ids = [one["uniqueId"] for one in before["events"]]
+    number = next((i for i, one in enumerate(after) if one["uniqueId"] not in ids), 0)
+    was = " and ".join(_words(one) for one in ids[:MOST_BEFORE])
+    what = (
+        f"{count:,} of the first {plural(of, 'event')} would be sent again under other ids, and be counted twice: "
+        f"{other} delivered them, with the uniqueId {was}"
+    )
+    line, column = planned.mapping.position(("events", number, "uniqueId"))
+    hint = (
+        f"if this mapping takes the place of {other}, give it the same uniqueId (and csv and group_by); "
+        "if these are other events, or the store is to have them once more, --new-ids"
+    )
+    return MappingError(str(planned.mapping.path), [MappingProblem(line, column, what, hint)])
+
+
+def _first_chunks(planned: Plan, scratch: Path | None) -> list[Chunk]:
+    """The export's beginning: what makes some FIRST_EVENTS."""
+    found: list[Chunk] = []
+    events = 0
+    for chunk in islice(planned.export.chunks(), MOST_CHUNKS):
+        if chunk.unread:
+            continue
+        found.append(chunk)
+        for part in planned.shaper.whole_groups([chunk], scratch):
+            events += planned.shaper.shape(part.frame).events.height if part.frame.height else 0
+        if events >= FIRST_EVENTS:
+            break
+    return found
+
+
+def _known(planned: Plan, chunks: Sequence[Chunk], ledger: Ledger, scratch: Path | None) -> pl.DataFrame:
+    """The events of these chunks: `place`, `name`, `id`, `content`, and the content that was `delivered`, if any."""
+    empty = {"place": pl.UInt64, "name": pl.String, "id": pl.String, "content": pl.Binary, "delivered": pl.Binary}
+    parts = [pl.DataFrame(schema=empty)]
+    for chunk in planned.shaper.whole_groups(chunks, scratch):
+        if not chunk.frame.height:
+            continue
+        events = planned.shaper.finish_id(planned.shaper.shape(chunk.frame).events)
+        asked = keys(events[ID].to_list())
+        accepted, _ = ledger.look_up(asked)
+        columns = {
+            "place": place_of(events[FILE], events[ROW]),
+            "name": events[NAME],
+            "id": events[ID],
+            "content": contents_of(events),
+            "delivered": [accepted.get(one) for one in asked],
+        }
+        parts.append(pl.DataFrame(columns, schema=empty))
+    return pl.concat(parts)
+
+
+def _twice(was: pl.DataFrame, now: pl.DataFrame, *, by_name: bool) -> int:
+    """How many events are new as they are made now, and known as they were: of one row, and of one name or content.
+
+    Without `by_name` it is not known how the old ones were called: their content tells.
+    """
+    fresh = now.filter(pl.col("delivered").is_null()).with_row_index("number")
+    # What this mapping makes under the same id is not lost.
+    old = was.filter(pl.col("delivered").is_not_null()).join(now, on=["place", "id"], how="anti")
+    pairs = fresh.join(old, on="place", suffix="_old")
+    alike = pl.col("content") == pl.col("delivered_old")
+    if by_name:
+        alike |= pl.col("name") == pl.col("name_old")
+    return pairs.filter(alike)["number"].n_unique()
 
 
 def _look(
@@ -172,13 +285,18 @@ def _by_row(planned: Plan, found: Survey, scratch: Path | None) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _plan(planned: Plan, before: dict[str, Any], now: datetime) -> Plan:
-    """The mapping as it was, as far as ids hang on it; what the events say else is of no account."""
+def _plan(planned: Plan, before: dict[str, Any], now: datetime, names: list[Any] | None = None) -> Plan:
+    """The mapping as it was, as far as ids hang on it, with these eventNames if they are known; what the events say
+    else is of no account.
+    """
     new = planned.mapping.source
     source = Source.model_validate({**new.model_dump(), **before["source"]})
     plain = {"eventName": Value(const="-"), "eventTimestamp": Value(const="2000-01-01T00:00:00Z")}
     customer = Customer(id=Value(const="-"))
     events = [Event.model_validate({**plain, "customer": customer, **one}) for one in before["events"]]
+    if names is not None and len(names) == len(events):
+        called = [Value.model_validate(name) for name in names]
+        events = [one.model_copy(update={"eventName": name}) for one, name in zip(events, called, strict=True)]
     mapping = Mapping(path=planned.mapping.path, source=source, events=events)
     export = planned.export if source.csv == new.csv else open_export(source, mapping.path.parent)
     return Plan(mapping, export, compile_shaper(mapping, export.schema, now))

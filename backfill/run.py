@@ -26,7 +26,8 @@ from backfill.moved import is_as_it_was, moved, remembered
 from backfill.observer import Observer
 from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
 from backfill.plan import Plan, plan
-from backfill.read import unread_error
+from backfill.printable import named
+from backfill.read import report_like, unread_error
 from backfill.report import (
     Course,
     RunFolder,
@@ -115,7 +116,9 @@ def _run(
         for note in planned.export.notes:
             observer.note(note)
         arise = stack.enter_context(later())
-        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk)
+        # Of several files the first one's.
+        style = report_like(planned.export.files[0].dialect)
+        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk, style)
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         attempt.begun = True
@@ -213,8 +216,10 @@ class _Going:
             other_files=bool(self.flags.files),
         )
         self.observer.checked(self.planned, self.found, self.settings)
-        for unread in self.found.unread[:MOST_NOTED]:
-            self.observer.note(f"not read: {unread.why}")
+        if self.found.unread:
+            # Why is told at the end, by the error.
+            names = named((one.name for one in self.found.unread), most=MOST_NOTED)
+            self.observer.note(f"can't be read, and is not sent: {names}")
         if few := too_few(self.found, self.reading, self.settings.min_rows):
             raise few
         if self.found.moved and not self.flags.new_ids:
@@ -263,7 +268,8 @@ class _Going:
                     hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
                 )
         part = self.found.unread or settings.is_part
-        if not self.flags.files and (not part or self.ledger.identity(self.name) is None):
+        first = self.ledger.identity(self.name) is None and not self.found.moved
+        if not self.flags.files and (not part or first):
             # Before the first request, so that no kill comes between. After a part of the export, a canary or one with
             # a file that can't be read, nobody knows of the others' events: it is asked once more.
             stored = self.ledger.identity(self.name)

@@ -10,7 +10,7 @@ once, at what the ledger knows of twins, whose ids depend on it, and at the rows
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -25,11 +25,21 @@ from backfill.ledger import Ledger, contents, keys
 from backfill.mapping import parse_duration
 from backfill.plan import Plan
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
-from backfill.shape import EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, Shaped
-from backfill.tally import RECENT, Survey, add_names, add_notices, add_problems, late_rejection, look_at_names, resolve
+from backfill.shape import BAD, EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, Shaped
+from backfill.tally import (
+    RECENT,
+    Survey,
+    add_mended,
+    add_names,
+    add_notices,
+    add_problems,
+    late_rejection,
+    look_at_names,
+    resolve,
+)
 from backfill.timeline import Timeline
 
-__all__ = ["events_of", "survey"]
+__all__ = ["contents_of", "events_of", "survey"]
 
 Watcher = Callable[[Survey], None]
 Rejecter = Callable[[pl.DataFrame, list[Rejection]], None]
@@ -43,7 +53,8 @@ CHANGED_SHOWN = 10_000
 class _Checked:
     """A chunk, and what was found out about it alone: its events with whole ids, their hashes, what is known of them.
 
-    `states` are the ledger's; without one all are NEW.
+    `states` are the ledger's; without one all are NEW. `mended` are rejected events that the ledger holds as accepted:
+    FILE and NAME. They are not among those of `shaped`.
     """
 
     chunk: Chunk
@@ -52,6 +63,7 @@ class _Checked:
     ids: UInt64s
     sum: Checksum
     states: States
+    mended: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,8 @@ def survey(
         events = shaper.finish_id(shaped.events)
         ids = hashes(events[ID])
         states = _states(events, known) if known and not twins.any() else np.zeros(events.height, np.uint8)
-        return _Checked(chunk, shaped, events, ids, checksum(ids, (events[HEAD], events[TAIL])), states)
+        shaped, mended = _mended(planned, shaped, known, twins)
+        return _Checked(chunk, shaped, events, ids, checksum(ids, (events[HEAD], events[TAIL])), states, mended)
 
     for one in ahead(shaper.whole_groups(export.chunks(), scratch), checked):
         chunk = one if isinstance(one, Chunk) else one.chunk
@@ -151,6 +164,7 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
         found.window.reject(_values(shaped.rows, [(one.file, one.row) for one in shaped.invalid]))
     found.invalid += len(shaped.invalid)
     add_problems(found, shaped.invalid)
+    add_mended(found, one.mended)
     add_notices(found, shaped.notices)
     _add_changed(found, events, one.states, len(found.index))
     if found.not_newer_than:
@@ -172,6 +186,29 @@ def _ghosts(planned: Plan, shaped: Shaped, twins: npt.NDArray[np.bool_]) -> pl.D
     return ghosts.filter(pl.Series(twins[ghosts[EVENT].to_numpy()]))
 
 
+def _mended(
+    planned: Plan, shaped: Shaped, ledger: Ledger | None, twins: npt.NDArray[np.bool_]
+) -> tuple[Shaped, pl.DataFrame]:
+    """A chunk without the rejected events that `ledger` holds as accepted: they were mended in another file than this
+    one, such as rejected.csv, and sent under the ids that they have here too.
+
+    Not of twins: which of them was delivered hangs on the whole export.
+    """
+    none = shaped.ghosts.clear().select(FILE, NAME)
+    if ledger is None or not shaped.ghosts.height:
+        return shaped, none
+    ghosts = planned.shaper.finish_id(shaped.ghosts)
+    asked = keys(ghosts[ID].to_list())
+    accepted, _ = ledger.look_up(asked)
+    known = [one in accepted for one in asked] & ~twins[ghosts[EVENT].to_numpy()]
+    if not known.any():
+        return shaped, none
+    hits = ghosts.filter(pl.Series(known))
+    done = set(hits[BAD].to_list())
+    left = [one for i, one in enumerate(shaped.invalid) if i not in done]
+    return replace(shaped, invalid=left), hits.select(FILE, NAME)
+
+
 def events_of(events: pl.DataFrame) -> Events:
     """Shaped events with whole ids, as columns of Python values ready to be sent.
 
@@ -186,7 +223,7 @@ def events_of(events: pl.DataFrame) -> Events:
         bodies=tuple(bodies),
         ids=tuple(ids),
         keys=tuple(keys(ids)),
-        contents=tuple(_contents(events)),
+        contents=tuple(contents_of(events)),
         names=tuple(events[NAME].to_list()),
         files=tuple(events[FILE].to_list()),
         rows=tuple(events[ROW].to_list()),
@@ -197,7 +234,7 @@ def _id_json() -> pl.Expr:
     return pl.struct(pl.col(ID).alias("x")).struct.json_encode().str.strip_prefix('{"x":').str.strip_suffix("}")
 
 
-def _contents(events: pl.DataFrame) -> list[bytes]:
+def contents_of(events: pl.DataFrame) -> list[bytes]:
     """Digests of what an event says, its id left out: the ledger's key is the id's already."""
     return contents(events.select(pl.concat_str([pl.col(HEAD), pl.col(TAIL)]).cast(pl.Binary)).to_series().to_list())
 
@@ -208,7 +245,7 @@ def _states(events: pl.DataFrame, ledger: Ledger) -> States:
     accepted, refused = ledger.look_up(asked)
     if not accepted and not refused:
         return np.zeros(len(asked), np.uint8)
-    now = _contents(events)
+    now = contents_of(events)
     before = map(accepted.get, asked)
     pairs = zip(before, now, strict=True)
     states = [State.NEW if was is None else State.DELIVERED if was == one else State.CHANGED for was, one in pairs]

@@ -15,7 +15,7 @@ from backfill.errors import MappingError
 from backfill.index import Index, LateProblem, State
 from backfill.names import NewName
 from backfill.read import Export
-from backfill.records import Rejection, UnreadFile
+from backfill.records import FILE, Rejection, UnreadFile
 from backfill.shape import NAME, TIME, Notice, advice
 from backfill.timeline import Timeline
 
@@ -25,6 +25,7 @@ __all__ = [
     "Survey",
     "Tally",
     "Window",
+    "add_mended",
     "add_names",
     "add_notices",
     "add_problems",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 EXAMPLES = 5
+# What a rejected event without a name is called, and those with one more name than are counted of a file.
+UNNAMED, OTHERS = "(no eventName)", "(others)"
+MOST_NAMES = 1_000
 RECENT = timedelta(hours=72)
 MANY_NAMES = 50
 # So many of the greatest values show how far apart they usually are.
@@ -110,8 +114,9 @@ class Survey:
     changed ones, by their number in it: uniqueId, file, row, eventName. `rejected_in` are the files (by position) in
     which anything is rejected. `timeline` counts over time all events that could be made. `moved` says that delivered
     events would get other ids. `passed` counts, by name and state, the events of files that were passed over because
-    they have not changed since these were delivered. `window` is what was seen of `source.since`, and `since` what is
-    told of it. `reached`: bytes of the files that are read so far, and all of them.
+    they have not changed since these were delivered. `mended` counts, by file (its position) and name, the events that
+    could not be made and are delivered already under their ids. `window` is what was seen of `source.since`, and
+    `since` what is told of it. `reached`: bytes of the files that are read so far, and all of them.
 
     `not_newer_than` is the age (`72h`) below which events were kept back, "" if none were. `new_names` are those that
     are ready and were never sent to the store, as far as the ledger knows; None where there is no store to ask about.
@@ -130,6 +135,7 @@ class Survey:
     unread: list[UnreadFile] = field(default_factory=list)
     rejected_in: set[int] = field(default_factory=set)
     passed: dict[str, Counter[State]] = field(default_factory=dict)
+    mended: dict[int, Counter[str]] = field(default_factory=dict)
     moved: MappingError | None = None
     reached: tuple[int, int] = (0, 0)
     not_newer_than: str = ""
@@ -147,6 +153,7 @@ class Survey:
         counts = Counter(self.index.counts())
         for of_name in self.passed.values():
             counts.update(of_name)
+        counts[State.DELIVERED] += self.mended_earlier
         return {
             "total": self.invalid + counts.total(),
             "invalid": self.invalid + counts[State.INVALID],
@@ -164,7 +171,15 @@ class Survey:
         found = Counter(self.index.counts_by_name(state))
         for name, counts in self.passed.items():
             found[name] += counts[state]
+        if state == State.DELIVERED:
+            for names in self.mended.values():
+                found.update(names)
         return +found
+
+    @property
+    def mended_earlier(self) -> int:
+        """Events that could not be made, and are delivered already under their ids."""
+        return sum(names.total() for names in self.mended.values())
 
     @property
     def rejected(self) -> int:
@@ -199,6 +214,14 @@ def add_problems(found: Survey, rejections: Sequence[Rejection]) -> None:
         if len(group.examples) < EXAMPLES:
             # Without its whole text, which may be megabytes.
             group.examples.append(replace(rejection, text=""))
+
+
+def add_mended(found: Survey, events: pl.DataFrame) -> None:
+    """Rejected events that are delivered already: FILE and NAME."""
+    for file, name, count in events.group_by(FILE, NAME, maintain_order=True).len().iter_rows():
+        names = found.mended.setdefault(file, Counter())
+        called = name or UNNAMED
+        names[called if called in names or len(names) < MOST_NAMES else OTHERS] += count
 
 
 def add_notices(found: Survey, notices: list[Notice]) -> None:

@@ -66,7 +66,7 @@ def remember(
         position = opened.file.position
         events = passed.get(position)
         if events is None and _is_done(found, counts.get(position, {}), position, sent=sent):
-            events = _as_delivered(found, counts.get(position, {}))
+            events = _as_delivered(found, counts.get(position, {}), position)
         if events is not None and _is_settled(opened, now):
             record = {"made": made, "print": asdict(opened.fingerprint), "events": events}
             records[opened.file.uri] = json.dumps(record)
@@ -127,10 +127,12 @@ def _is_done(found: Survey, counts: Mapping[tuple[int, State], int], position: i
     return position not in found.rejected_in and all(state in done for _, state in counts)
 
 
-def _as_delivered(found: Survey, counts: Mapping[tuple[int, State], int]) -> dict[str, dict[str, int]]:
+def _as_delivered(found: Survey, counts: Mapping[tuple[int, State], int], position: int) -> dict[str, dict[str, int]]:
     """What the next run will find: what was new is delivered."""
     names: dict[str, Counter[str]] = {}
     for (number, state), count in counts.items():
         told = State.DELIVERED if state == State.NEW else state
         names.setdefault(found.index.names[number], Counter())[told.name] += count
+    for name, count in found.mended.get(position, {}).items():
+        names.setdefault(name, Counter())[State.DELIVERED.name] += count
     return {name: dict(states) for name, states in names.items()}

@@ -59,8 +59,8 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     with observing(as_json=as_json, quiet=quiet) as observer:
         checked = planned, found, settings = checks.check(mapping, flags(options), observer)
         error: BackfillError | None = unread_error(found.unread) if found.unread else None
-        if found.moved and not options["new_ids"]:
-            error = found.moved
+        stops = found.moved is not None and not options["new_ids"]
+        error = found.moved if stops else error
         status = error.status if error else 3 if found.rejected else 0
         try:
             page = checks.write_check_page(mapping, flags(options), checked, status)
@@ -68,11 +68,12 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
             page = None
             observer.note(f"no report is written: {trouble.message}")
         if not as_json:
-            show(check_text(planned, found, settings), words=True)
+            show(check_text(planned, found, settings, stops=stops), words=True)
             if page:
                 show(f"report: {printable(str(page))}")
         elif isinstance(observer, JsonLines):
-            observer.emit("check", **check_data(planned, found, settings), report=str(page) if page else None)
+            told = check_data(planned, found, settings)
+            observer.emit("check", **told, exit=status, report=str(page) if page else None)
     if error:
         raise error
     return status

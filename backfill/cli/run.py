@@ -116,6 +116,11 @@ def _show(result: Result, observer: Plain) -> None:
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
                   ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip
-        show(result_text(result.summary, *describe(result.status, result.summary), places), words=True)
+        show(
+            result_text(
+                result.summary, *describe(result.status, result.summary, told=result.error is not None), places
+            ),
+            words=True,
+        )
     if result.error is not None:
         tell(result.error)

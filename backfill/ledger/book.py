@@ -322,6 +322,14 @@ class Ledger:
         fingerprint: dict[str, Any] = json.loads(row[0])
         return fingerprint
 
+    def identities(self) -> dict[str, dict[str, Any]]:
+        """What `identity` would give for each mapping that the target knows, by the mapping."""
+        with self._reading("reading the mappings' identities") as connection:
+            if connection is None or self._one_target() is None:
+                return {}
+            ask = "SELECT mapping, fingerprint FROM identities WHERE target = ? ORDER BY mapping"
+            return {name: json.loads(text) for name, text in connection.execute(ask, (self._target_id,))}
+
     def set_identity(self, mapping: str, fingerprint: Mapping[str, Any]) -> None:
         """Remembers how `mapping` makes its uniqueIds; `fingerprint` is JSON data."""
         with self._writing("writing a mapping's identity") as connection:

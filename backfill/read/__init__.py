@@ -8,7 +8,18 @@ ExportError where it is the only one.
 from __future__ import annotations
 
 from backfill.read.export import Export, OpenedFile, open_export, unread_error
-from backfill.read.repaired import REPORT_COLUMNS, escape
+from backfill.read.repaired import REPORT_COLUMNS, ReportCsv, escape, read_report, report_like
 from backfill.read.typed import Older
 
-__all__ = ["REPORT_COLUMNS", "Export", "Older", "OpenedFile", "escape", "open_export", "unread_error"]
+__all__ = [
+    "REPORT_COLUMNS",
+    "Export",
+    "Older",
+    "OpenedFile",
+    "ReportCsv",
+    "escape",
+    "open_export",
+    "read_report",
+    "report_like",
+    "unread_error",
+]

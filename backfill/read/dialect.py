@@ -8,10 +8,10 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Protocol
 
-__all__ = ["HEAD_BYTES", "CsvSettings", "Dialect", "Utf8Stream", "csv_reader", "sniff"]
+__all__ = ["HEAD_BYTES", "CsvSettings", "Dialect", "Utf8Stream", "csv_reader", "encoding_of", "is_utf8", "sniff"]
 
 # Enough to see the habits of a file; small enough that sniffing 10,000 files stays quick.
 HEAD_BYTES = 256 * 1024
@@ -52,7 +52,9 @@ class CsvSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one CSV file is written. `columns` are its names, as the header has them or as declared."""
+    """How one CSV file is written. `columns` are its names, as the header has them or as declared. `mark`: it begins
+    with a byte order mark.
+    """
 
     encoding: str
     separator: str
@@ -61,6 +63,8 @@ class Dialect:
     skip_lines: int
     columns: tuple[str, ...]
     comment: str = ""
+    # Says nothing of how the file is read.
+    mark: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         names = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}
@@ -80,7 +84,7 @@ def sniff(head: bytes, whole: bool, settings: CsvSettings) -> Dialect | None:
 
     None when there is no row to see. What `settings` declares is taken as it is.
     """
-    encoding = settings.encoding or _encoding(head, whole)
+    encoding = settings.encoding or encoding_of(head, whole)
     text = _text(head, encoding)
     if not whole:
         text = text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
@@ -99,7 +103,8 @@ def sniff(head: bytes, whole: bool, settings: CsvSettings) -> Dialect | None:
     if header is None:
         header = settings.columns is None and not _is_data(body)
     columns = tuple(settings.columns or (body[0] if header else [f"column_{i + 1}" for i in range(len(body[0]))]))
-    return Dialect(encoding, separator, quote, header, skip, columns, comment)
+    mark = any(head.startswith(one) for one, _ in BOMS)
+    return Dialect(encoding, separator, quote, header, skip, columns, comment, mark)
 
 
 def rename(dialect: Dialect, columns: Sequence[str]) -> Dialect:
@@ -169,7 +174,8 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("backfill-undecodable", _mark)
 
 
-def _encoding(head: bytes, whole: bool) -> str:
+def encoding_of(head: bytes, whole: bool) -> str:
+    """The encoding that the first bytes of a file show; `whole` says that there are no more."""
     for bom, name in BOMS:
         if head.startswith(bom):
             return name

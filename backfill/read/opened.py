@@ -12,7 +12,7 @@ import polars as pl
 from backfill.errors import ExportError
 from backfill.read.dialect import HEAD_BYTES, CsvSettings, Dialect, rename, sniff
 from backfill.read.files import ExportFile, Fingerprint, fingerprint, open_bytes
-from backfill.read.repaired import REPORT_COLUMNS, ReportCsv, plain
+from backfill.read.repaired import REPORT_COLUMNS, plain, seen_in
 from backfill.read.typed import schema_of
 from backfill.records import FILE, ROW
 
@@ -52,8 +52,8 @@ def open_file(file: ExportFile, csv: CsvSettings) -> OpenedFile | None:
             whole = len(head) < HEAD_BYTES
     except (OSError, EOFError, zlib.error) as error:
         raise ExportError(f"{file.name}: can't be read: {error}", hint="fetch it again") from error
-    # Only a file with these words can be one of ours.
-    repaired = sniff(head, whole, ReportCsv()) if all(name.encode() in head for name in REPORT_COLUMNS) else None
+    style = seen_in(head, whole, csv.encoding)
+    repaired = sniff(head, whole, style) if style else None
     if repaired is not None and repaired.columns[-len(REPORT_COLUMNS) :] == REPORT_COLUMNS:
         # A rejected.csv is ours: what the mapping declares about the export's own files is not true of it.
         dialect: Dialect | None = rename(repaired, [plain(name) for name in repaired.columns])

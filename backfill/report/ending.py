@@ -11,7 +11,7 @@ from backfill.printable import named, plural, short
 from backfill.settings import SANDBOX_URL
 from backfill.tally import Survey
 
-__all__ = ["describe", "describe_check", "exit_meaning", "passed_over_text", "since_text"]
+__all__ = ["describe", "describe_check", "exit_meaning", "mended_text", "passed_over_text", "since_text"]
 
 NAMES_SHOWN = 5
 MEANINGS = {
@@ -37,15 +37,16 @@ def exit_meaning(status: int, *, check: bool = False) -> str:
     return MEANINGS.get(status, "stopped")
 
 
-def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
-    """(how the run ended, what to do next), in a sentence each."""
+def describe(status: int, summary: dict[str, Any], *, told: bool = False) -> tuple[str, str]:
+    """(how the run ended, what to do next), in a sentence each. `told`: what stopped it is told beside that."""
     events = summary["events"]
     rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
     accepted = plural(events["accepted"], "event") + " accepted"
     kept = summary["kept_back"]
     if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
         first = {2: "Agree, and run", 77: "Mend that, then run", 78: "Mend that, then run"}.get(status, "Run")
-        return f"Stopped: {summary['stopped_by']}", (
+        why = f"Stopped with exit status {status}: the error says why" if told else f"Stopped: {summary['stopped_by']}"
+        return why, (
             f"{first} the same command again: what is recorded as delivered is not sent twice. "
             f"{plural(events['pending'], 'event')} left{f', {kept:,} of them kept back as too new' if kept else ''}."
         )
@@ -65,6 +66,8 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     if warnings := summary.get("warnings"):
         parts[0] = f"Nothing to send: {', '.join(warnings)}"
         todo.append("Look at what writes the export: it may be broken. --min-rows 1 makes that an error.")
+    if mended := summary.get("mended"):
+        parts.append(mended_text(mended))
     if rejected:
         parts.append(f"{rejected:,} rejected")
     if unreadable := summary["rows"]["unreadable"]:
@@ -134,6 +137,8 @@ def describe_check(status: int, found: Survey, mapping: str) -> tuple[str, str]:
         parts[0] = "The export makes no event"
     elif not events["ready"] and events["already_delivered"]:
         parts[0] = "Nothing to send: what is ready was delivered before"
+    if found.mended_earlier:
+        parts.append(mended_text(found.mended_earlier))
     if found.rejected:
         parts.append(f"{found.rejected:,} rejected")
         todo.append(
@@ -153,6 +158,12 @@ def describe_check(status: int, found: Survey, mapping: str) -> tuple[str, str]:
             f"Then rehearse with `{command} --sandbox`, and send with `{command}`."
         )
     return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
+
+
+def mended_text(events: int) -> str:
+    """What is said of rejected events that are delivered already."""
+    are = "is delivered already under its id" if events == 1 else "are delivered already under their ids"
+    return f"{plural(events, 'event')} that could not be mapped {are} (mended earlier)"
 
 
 def passed_over_text(files: int) -> str:

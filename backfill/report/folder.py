@@ -16,7 +16,7 @@ import polars as pl
 
 from backfill.disk import Disk
 from backfill.errors import StorageError
-from backfill.read import REPORT_COLUMNS, escape
+from backfill.read import REPORT_COLUMNS, ReportCsv, escape
 from backfill.records import FILE, ROW, Outcome, Rejection
 from backfill.shape.group import GROUP
 from backfill.shape.texts import as_text
@@ -34,7 +34,7 @@ class RunFolder:
     """Writes one run's files. Folders are made 0700, files 0600: they hold customers' rows.
 
     What is written as the run goes on (rejected rows) is flushed line by line; what is written at its end replaces a
-    file whole or not at all.
+    file whole or not at all. `style` is how rejected.csv is written.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class RunFolder:
         name: Callable[[int], str],
         schema: Mapping[str, pl.DataType],
         disk: Disk | None = None,
+        style: ReportCsv | None = None,
     ) -> None:
         self.path = state / RUNS / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._disk = disk or Disk()
@@ -52,6 +53,7 @@ class RunFolder:
                 self._disk.make_folder(folder)
         self._name = name
         self._cells = cells(schema)
+        self._style = style or ReportCsv()
         self._files: dict[str, IO[str]] = {}
 
     def reject_rows(self, frame: pl.DataFrame, rejections: list[Rejection]) -> None:
@@ -95,7 +97,7 @@ class RunFolder:
         detail = "; ".join(dict.fromkeys(rejection.detail for rejection in rejections))
         place = [escape(problem), escape(_printable(detail)), escape(self._name(file)), str(number)]
         with _storage(self.path / "rejected.csv", "writing a rejected row"):
-            self._disk.write(self._open("rejected.csv"), _csv_line([*cells, *place]))
+            self._disk.write(self._open("rejected.csv"), self._csv_line([*cells, *place]))
 
     def refuse(self, outcome: Outcome) -> None:
         """Write events that the API refused to rejected.ndjson, with its answer."""
@@ -126,10 +128,18 @@ class RunFolder:
 
     def _open(self, name: str) -> IO[str]:
         if name not in self._files:
-            self._files[name] = self._disk.create(self.path / name)
-            if name == "rejected.csv":
-                self._disk.write(self._files[name], _csv_line([*map(escape, self._cells), *REPORT_COLUMNS]))
+            if name != "rejected.csv":
+                self._files[name] = self._disk.create(self.path / name)
+                return self._files[name]
+            self._files[name] = self._disk.create(self.path / name, encoding=self._style.encoding)
+            head = self._csv_line([*map(escape, self._cells), *REPORT_COLUMNS])
+            self._disk.write(self._files[name], "\ufeff" * self._style.mark + head)
         return self._files[name]
+
+    def _csv_line(self, cells: Iterable[str]) -> str:
+        line = io.StringIO(newline="")
+        csv.writer(line, delimiter=self._style.separator).writerow(cells)
+        return line.getvalue()
 
     def write(self, name: str, text: str) -> Path:
         """Write a whole file: after a crash there is the old one or the new one, never half."""
@@ -209,12 +219,6 @@ def cells(schema: Mapping[str, pl.DataType]) -> dict[str, tuple[pl.Expr, pl.Data
 def _cell(text: str | None, dtype: pl.DataType) -> str:
     """A number is no formula, even where it begins like one."""
     return text or "" if dtype.is_numeric() else escape(text or "")
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    line = io.StringIO(newline="")
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
 
 
 def last_run(state: Path) -> Path | None:

@@ -40,8 +40,9 @@ def summarize(
     Of the pending events `held` wait for their file to be mended, `kept_back` until they are as old as `not_newer_than`
     says, and the rest for the next run, left out by `limit` or `limit_each` or not sent. `sends` are the events that
     the run was about to send, by name; `canaries` the first that were accepted of those that a limit let through, by
-    uniqueId. `new_names` were never sent to the store before, as far as the ledger knows. `warnings` are no errors,
-    and to be looked at all the same.
+    uniqueId. Of the events that were delivered before `mended` could not be made now, but are delivered under
+    their ids. `new_names` were never sent to the store before, as far as the ledger knows. `warnings` are
+    no errors, and to be looked at all the same.
     """
     snapshot = delivered.snapshot
     return {
@@ -79,6 +80,7 @@ def summarize(
         "unread": [{"name": one.name, "why": one.why} for one in survey.unread],
         "held": survey.events()["held"],
         "kept_back": survey.events()["kept_back"],
+        "mended": survey.mended_earlier,
         "not_newer_than": survey.not_newer_than or None,
         "limit": settings.limit,
         "limit_each": settings.limit_each,
@@ -136,6 +138,7 @@ def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[
             }
             for name, stats in found.names.items()
         },
+        "mended": found.mended_earlier,
         "not_newer_than": found.not_newer_than or None,
         "new_names": new_names_data(found),
         "problems": problems_of(found, planned.export),

@@ -11,7 +11,7 @@ from backfill.names import NewName
 from backfill.plan import Plan
 from backfill.printable import named, plural, printable
 from backfill.read import Export
-from backfill.report.ending import since_text
+from backfill.report.ending import mended_text, since_text
 from backfill.settings import Settings
 from backfill.shape import advice
 from backfill.tally import Survey
@@ -21,23 +21,31 @@ __all__ = ["check_text", "duration", "promise_text", "ready_text", "result_text"
 NEW_NAMES_SHOWN = 5
 
 
-def check_text(planned: Plan, found: Survey, settings: Settings | None) -> str:
-    """What the check found: ready, rejected by problem, suspicious, and how long sending takes."""
-    return printable("\n".join(_check_lines(planned, found, settings)))
+def check_text(planned: Plan, found: Survey, settings: Settings | None, *, stops: bool = False) -> str:
+    """What the check found: ready, rejected by problem, suspicious, and how long sending takes.
+
+    `stops`: a run would send nothing of that, because delivered events would get other ids.
+    """
+    return printable("\n".join(_check_lines(planned, found, settings, stops=stops)))
 
 
-def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Iterator[str]:
+def _check_lines(planned: Plan, found: Survey, settings: Settings | None, *, stops: bool) -> Iterator[str]:
     export, events, rows = planned.export, found.events(), found.rows
     yield from _source_lines(export, found)
     yield ""
     yield "rows: " + _rows_words(asdict(rows))
     yield (
-        f"{events['total']:,} events: {events['ready']:,} ready, {events['invalid']:,} invalid, "
+        f"{events['total']:,} events: {events['ready']:,} ready{' but for their ids' if stops else ''}, "
+        f"{events['invalid']:,} invalid, "
         f"{events['duplicate']:,} duplicates, {events['already_delivered']:,} delivered before, "
         f"{events['changed']:,} changed, {events['refused']:,} refused before"
         + (f", {events['held']:,} held back with the files that can't be read" if events["held"] else "")
         + (f", {events['kept_back']:,} kept back" if events["kept_back"] else "")
     )
+    if found.mended_earlier:
+        yield f"{mended_text(found.mended_earlier)}."
+    if stops:
+        yield "`run` would stop with exit status 78 and send nothing: delivered events would get other ids."
     yield ""
     yield from promise_text(found)
     yield from _new_names_lines(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from backfill.shape.columns import Columns
 from backfill.shape.problems import PROBLEMS, Advice, Notice, advice
 from backfill.shape.shaper import (
+    BAD,
     EVENT,
     HEAD,
     ID,
@@ -21,6 +22,7 @@ from backfill.shape.shaper import (
 from backfill.shape.since import SINCE, Since
 
 __all__ = [
+    "BAD",
     "EVENT",
     "HEAD",
     "ID",

@@ -18,7 +18,7 @@ from backfill.shape.event import extra
 from backfill.shape.layers import Layers, roots
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.sql import NUMBER_PREFIX, SqlError, read_sql, type_of
-from backfill.shape.texts import as_text
+from backfill.shape.texts import as_text, flat
 
 __all__ = [
     "GROUP",
@@ -27,6 +27,7 @@ __all__ = [
     "Grouping",
     "adjacent",
     "compile_grouping",
+    "differing",
     "fields_of",
     "has_sql",
     "key_text",
@@ -65,6 +66,21 @@ class Grouping:
         first = [pl.col(name).drop_nulls().first() for name in plain]
         place = [pl.col(FILE).first(), pl.col(ROW).first(), pl.col(KEY).first(), pl.col(INCOMPLETE).any()]
         return rows.group_by(GROUP, maintain_order=True).agg(*first, *self.aggregates, *place)
+
+
+def differing(rows: pl.DataFrame, groups: pl.DataFrame, names: Iterable[str]) -> Iterator[tuple[str, int, pl.Series]]:
+    """The columns that have several values in a group, where its first one is taken: name, how many groups, and which
+    of the rows differ from their group's first value. `groups`: a row for each group of `rows`, in their order.
+    """
+    if groups.height == rows.height:
+        return
+    # The rows of a group stand together.
+    at = rows[GROUP].rle_id()
+    for name in names:
+        if flat(groups.schema[name]):
+            differs = rows[name] != groups[name].gather(at)
+            if differs.any():
+                yield name, at.filter(differs).n_unique(), differs
 
 
 def key_text(columns: Columns, keys: list[str]) -> pl.Expr:

@@ -91,6 +91,10 @@ PROBLEMS: dict[str, Advice] = {
     "value_without_currency": Advice("a value without a currency", "map valueCurrency, a constant such as USD will do"),
     "similar_names": Advice("event names that differ only in case or spacing", "make them one with map:"),
     "many_names": Advice("very many event names; each becomes a permanent type", "use a constant eventName"),
+    "group_differs": Advice(
+        "groups whose rows differ here; the first value is taken",
+        "if the others count too, use an aggregate, such as {sql: MAX(column)}, or collect",
+    ),
     "twins_differ": Advice("rows alike in the hashed columns, other content", 'hash more columns, or "*"'),
 }
 

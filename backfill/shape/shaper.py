@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -17,14 +18,16 @@ from backfill.records import FILE, ROW, Chunk, Rejection
 from backfill.shape.columns import Columns
 from backfill.shape.event import EventPlan, compile_event
 from backfill.shape.gather import gathered
-from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping, has_sql
+from backfill.shape.group import GROUP, KEY, Grouping, adjacent, compile_grouping, differing, has_sql
 from backfill.shape.layers import Layers, roots
 from backfill.shape.leaf import Check, Leaves
 from backfill.shape.problems import Notice, advice
 from backfill.shape.since import Since, compile_since
+from backfill.shape.texts import as_text
 from backfill.shape.where import Where, compile_where
 
 __all__ = [
+    "BAD",
     "EVENT",
     "HEAD",
     "ID",
@@ -39,6 +42,8 @@ __all__ = [
 
 # Columns of Shaped.events beside FILE and ROW.
 EVENT, NAME, ID, TIME, HEAD, TAIL = ":event", ":name", ":id", ":time", ":head", ":tail"
+# One of Shaped.ghosts.
+BAD = ":bad"
 # A clock that runs ahead, here or at the shop, is no reason to refuse; a wrong zone or year is.
 CLOCK_TOLERANCE = timedelta(minutes=10)
 SHOWN = 200
@@ -54,7 +59,8 @@ class Shaped:
     `events`: FILE, ROW, EVENT (UInt16, its position in the mapping), NAME, ID (for a hash its digits), TIME
     (Datetime µs UTC), HEAD and TAIL (the JSON around the id), and KEY of its group under group_by. `invalid`
     has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
-    `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, ID. `groups` are the groups under group_by, of
+    `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, NAME (null where that is what is wrong), ID, and
+    BAD, which of `invalid` they are. `groups` are the groups under group_by, of
     the rows that were not filtered: KEY, and FILE and ROW as their events have them; without group_by it is empty.
     `older` of the filtered rows are older than what `source.since` asks for; they are not in `rows`, which has SINCE.
     """
@@ -154,12 +160,13 @@ class Shaper:
                 shaped.append(self._shape(half))
             except SQL_FAILS as again:
                 shaped.append(self._shape_around(half, again, failures))
+        before = [0, *accumulate(len(part.invalid) for part in shaped)]
         return Shaped(
             rows,
             sum(part.filtered for part in shaped),
             sum(part.mapped for part in shaped),
             pl.concat(part.events for part in shaped),
-            pl.concat(part.ghosts for part in shaped),
+            pl.concat(_counted_on(part.ghosts, at) for part, at in zip(shaped, before, strict=False)),
             pl.concat(part.groups for part in shaped),
             [bad for part in shaped for bad in part.invalid],
             [notice for part in shaped for notice in part.notices],
@@ -179,6 +186,7 @@ class Shaper:
         frames: list[pl.DataFrame] = []
         ghosts: list[pl.DataFrame] = []
         invalid: list[Rejection] = []
+        notices += self._differing(kept, source)
         made = pl.zeros(source.height, pl.Boolean, eager=True)
         for plan in self.plans:
             chosen = source.with_columns(plan.numbers) if plan.numbers else source
@@ -191,7 +199,7 @@ class Shaper:
                 made = ~pl.zeros(source.height, pl.Boolean, eager=True)
             events, ghost, bad, noticed = self._events(plan, chosen)
             frames.append(events)
-            ghosts.append(ghost)
+            ghosts.append(_counted_on(ghost, len(invalid)))
             invalid += bad
             notices += noticed
         unused = 0 if made.all() else self._rows_in(kept, source.filter(~made))
@@ -213,6 +221,18 @@ class Shaper:
         every = self.where_layers.apply(rows.with_columns(self.numbers), self.where_wanted)
         kept = every.filter(self.where.holds)
         return kept, self.where.notices(every) if kept.height < every.height else []
+
+    def _differing(self, rows: pl.DataFrame, groups: pl.DataFrame) -> list[Notice]:
+        """The columns whose first value in a group is not the only one."""
+        if self.grouping is None:
+            return []
+        names = [name for name in self.plain if name not in self.grouping.keys]
+        notices = []
+        for name, count, differs in differing(rows, groups, names):
+            shown = as_text(pl.col(name), rows.schema[name]).cast(pl.String).alias("")
+            place = rows.filter(differs).head(1).select(FILE, ROW, shown).row(0)
+            notices.append(Notice("group_differs", name, count, place[0], place[1], _short(place[2])))
+        return notices
 
     def finish_id(self, events: pl.DataFrame, occurrences: pl.Series | None = None) -> pl.DataFrame:
         """`events` with whole ids: a hash's prefix is put before its digits, and twins get digits of their
@@ -264,7 +284,8 @@ class Shaper:
             plan.tail.alias(TAIL),
             *key,
         )
-        ghosts = wrong.select(FILE, ROW, number, plan.id.alias(ID))
+        bad_number = pl.int_range(pl.len(), dtype=pl.UInt32).alias(BAD)
+        ghosts = wrong.select(FILE, ROW, number, plan.name.alias(NAME), plan.id.alias(ID), bad_number)
         return events, ghosts.drop_nulls(ID), _rejections(wrong, checks), _notices(fine, others)
 
 
@@ -339,6 +360,11 @@ def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType]) -> list[
             used.update(part.meta.root_names())
         used.update(plan.layers.roots())
     return [name for name in schema if name in used]
+
+
+def _counted_on(ghosts: pl.DataFrame, before: int) -> pl.DataFrame:
+    """Ghosts whose rejections stand behind so many others."""
+    return ghosts.with_columns(pl.col(BAD) + before) if before else ghosts
 
 
 def _suspected(frame: pl.DataFrame, checks: list[Check]) -> list[Check]:

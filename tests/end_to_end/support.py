@@ -247,13 +247,13 @@ def stored_ids(database: Path) -> list[str]:
         connection.close()
 
 
-def csv_text(rows: Iterable[Sequence[str]]) -> str:
+def csv_text(rows: Iterable[Sequence[str]], separator: str = ",") -> str:
     """Rows as CSV, quoted where they must be (a lone CR only where the lines end with one, by Python's lights)."""
     import csv
     import io
 
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
+    csv.writer(text, delimiter=separator).writerows(rows)
     return text.getvalue().replace("\r\n", "\n")
 
 

@@ -150,7 +150,9 @@ def test_what_was_delivered_or_refused_stays_so(shop, box):
     # The changed row of the bad file makes no conflict of the good file's.
     assert run.events.get("invalid", 0) == 0
     assert run.summary["requests"] == 0
-    assert "not read: in/a.csv:9003" in run.done.err
+    assert "can't be read, and is not sent: “in/a.csv”" in run.done.err
+    # Why is told once, at the end.
+    assert run.done.said.count("in/a.csv:9003") == 1
     assert box.summary().duplicates == 0
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import pytest
 
+from backfill.read import read_report
 from tests.end_to_end.support import STORE, csv_text
 
 HEAD = ["order_id", "at", "email", "total", "note"]
@@ -215,3 +217,182 @@ def test_a_row_that_could_not_be_read_does_not_vanish(shop, box):
     shop.write("mended.csv", "\n".join([mended[0], row]) + "\n")
     assert shop.deliver("--files", "mended.csv").events == {"total": 1, "accepted": 1}
     assert box.summary().stored == 4
+
+
+def mend(folder, column, value):
+    """Another value in a column of rejected.csv; gives the file's path."""
+    path = folder / "rejected.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        head, *rows = list(csv.reader(file))
+    for row in rows:
+        row[head.index(column)] = value
+    path.write_text(csv_text([head, *rows]), encoding="utf-8")
+    return str(path)
+
+
+def test_rows_that_were_mended_are_delivered_when_the_export_comes_again(shop, box):
+    """It still has them as they were: every night, until somebody mends it there."""
+    bad = [order(100 + i, total="N/A") for i in range(3)]
+    shop.write("orders.csv", csv_text([HEAD, *(order(i) for i in range(10)), *bad]))
+    shop.mapping()
+    first = shop.deliver(status=3)
+    assert first.events == {"total": 13, "accepted": 10, "invalid": 3}
+    assert shop.deliver("--files", mend(first.folder, "total", "1.50")).events == {"total": 3, "accepted": 3}
+    for _ in range(2):
+        again = shop.deliver()
+        assert again.events == {"total": 13, "already_delivered": 13}
+        assert again.summary["mended"] == 3
+        assert again.summary["problems"] == {}
+        assert again.summary["by_event_name"] == {"Order Placed": {"already_delivered": 13}}
+        assert "3 events that could not be mapped are delivered already under their ids (mended earlier)" in (
+            again.done.out
+        )
+        assert not (again.folder / "rejected.csv").exists()
+    check = shop.do("check", "orders.yaml").out
+    assert "0 invalid, 0 duplicates, 13 delivered before" in check
+    assert "3 events that could not be mapped are delivered already under their ids (mended earlier)." in check
+    # Another bad row is told by itself.
+    shop.write("orders.csv", csv_text([HEAD, *(order(i) for i in range(10)), *bad, order(200, total="N/A")]))
+    run = shop.deliver(status=3)
+    assert run.events == {"total": 14, "already_delivered": 13, "invalid": 1}
+    assert [row["order_id"] for row in shop.rejected(run.folder)] == ["200"]
+    assert len(box.ids(STORE)) == 13
+
+
+def test_mended_groups_and_rows_of_several_events(shop, box):
+    head = ["order_id", "item", "qty", "at", "email"]
+    rows = [["1", "a", "1", "2024-01-01", "a@example.com"], ["1", "b", "x", "2024-01-01", "a@example.com"],
+            ["2", "c", "1", "2024-01-01", "b@example.com"]]  # fmt: skip
+    shop.write("orders.csv", csv_text([head, *rows]))
+    event = {
+        "uniqueId": "order:{order_id}", "value": ..., "valueCurrency": ...,
+        "data": {"Items": {"sql": "SUM(CAST(qty AS INT))"}, "$extra": {"Lines": {"collect": {"Title": "{item}"}}}},
+    }  # fmt: skip
+    event["data"]["$extra"]["Lines"]["collect"]["Quantity"] = {"column": "qty", "type": "integer"}
+    del event["data"]["Items"]
+    shop.mapping(source={"group_by": ["order_id"]}, event=event)
+    first = shop.deliver(status=3)
+    assert first.events == {"total": 2, "accepted": 1, "invalid": 1}
+    assert len(shop.rejected(first.folder)) == 2
+    shop.deliver("--files", mend(first.folder, "qty", "2"))
+    again = shop.deliver()
+    assert again.events == {"total": 2, "already_delivered": 2}
+    assert again.summary["rows"] == {"read": 3, "unreadable": 0, "filtered": 0, "mapped": 3}
+
+
+def test_what_was_mended_of_a_row_with_two_events(shop, box):
+    """One of them is delivered, the other has still to be mended; and neither is one that can't have an id."""
+    rows = [order(1, email="nobody"), order(2, total="N/A"), order(3), ["", *order(4, total="N/A")[1:]]]
+    shop.write("orders.csv", csv_text([HEAD, *rows]))
+    placed = {
+        "eventName": {"column": "note", "map": {"x": "Order Placed"}}, "uniqueId": "order:{order_id}",
+        "eventTimestamp": "{at}", "customer": {"email": "{email}"}, "value": "{total}",
+    }  # fmt: skip
+    seen = {**placed, "eventName": "Order Seen", "uniqueId": "seen:{order_id}", "value": 1}
+    shop.mapping(events=[placed, seen])
+    first = shop.deliver(status=3)
+    assert first.events == {"total": 8, "accepted": 3, "invalid": 5}
+    # Of the first row only the one event is sent.
+    shop.write("mended.csv", csv_text([HEAD, order(1), order(2)]))
+    shop.mapping("mended.yaml", files="mended.csv", events=[placed])
+    assert shop.deliver(mapping="mended.yaml").events == {"total": 2, "accepted": 2}
+    again = shop.deliver(status=3)
+    assert again.events == {"total": 8, "already_delivered": 5, "invalid": 3}
+    assert again.summary["by_event_name"] == {
+        "Order Placed": {"already_delivered": 3},
+        "Order Seen": {"already_delivered": 2},
+    }
+    assert [(row["order_id"], row["problem"]) for row in shop.rejected(again.folder)] == [
+        ("1", "no_identifier"),
+        ("", "not_a_number"),
+    ]
+    # A name that can't be told.
+    shop.write("orders.csv", csv_text([HEAD, order(1, "?"), order(2), order(3)]))
+    assert shop.deliver().summary["by_event_name"]["(no eventName)"] == {"already_delivered": 1}
+
+
+def test_a_file_whose_bad_rows_were_mended_is_passed_over(shop, box):
+    shop.write("orders.csv", csv_text([HEAD, order(1), order(2, total="N/A")]))
+    shop.mapping()
+    first = shop.deliver(status=3)
+    shop.deliver("--files", mend(first.folder, "total", "1.50"))
+    os.utime(shop.folder / "orders.csv", (1_700_000_000, 1_700_000_000))
+    for unchanged in (False, True):
+        run = shop.deliver()
+        assert run.events == {"total": 2, "already_delivered": 2}
+        assert run.summary["files"][0]["unchanged"] == unchanged
+
+
+def test_twins_that_are_invalid_stay_so(shop, box):
+    """Which of them was delivered, their ids alone do not tell."""
+    rows = [order(1), order(1, total="N/A")]
+    shop.write("orders.csv", csv_text([HEAD, *rows]))
+    shop.mapping(event={"uniqueId": {"hash": ["order_id"], "occurrence": True}})
+    for _ in range(2):
+        assert shop.deliver(status=3).events["invalid"] == 1
+
+
+STYLES = {
+    "German": (";", "cp1252", "\ufeff", "utf-8"),
+    "UTF-8 with a mark": (",", "utf-8-sig", "\ufeff", "utf-8"),
+    "tabs in UTF-16": ("\t", "utf-16", "\ufeff", "utf-16-le"),
+    "pipes": ("|", "utf-8", "", "utf-8"),
+}
+
+
+@pytest.mark.parametrize("declared", [False, True])
+@pytest.mark.parametrize("style", STYLES)
+def test_it_is_written_as_the_export_is(shop, box, style, declared):
+    separator, encoding, mark, written = STYLES[style]
+    notes = ["größer", "a,=1+1", "b;=1+1", "c\t=1+1", "d|x"]
+    rows = [
+        HEAD,
+        order(1, "schön"),
+        order(2, "Ärger"),
+        *(order(10 + i, note, total="N/A") for i, note in enumerate(notes)),
+    ]
+    text = "".join(csv_text([row], separator) for row in rows)
+    shop.write("orders.csv", text.encode(encoding))
+    told = {"separator": separator, "encoding": encoding} if declared else {}
+    shop.mapping(source={"csv": told} if told else {})
+    run = shop.deliver(status=3)
+    assert run.events == {"total": 7, "accepted": 2, "invalid": 5}
+    path = run.folder / "rejected.csv"
+    rejected = path.read_bytes().decode(written)
+    assert rejected.startswith(mark + separator.join([*HEAD, "problem", "detail", "file", "row"]) + "\r\n")
+    assert read_report(path)["order_id"].to_list() == [f"{10 + i}" for i in range(5)]
+    assert "größer" in rejected
+    for cells in rejected.split("\n"):
+        for sign in "=+@":
+            assert not any(f"{one}{sign}" in cells for one in ",;\t")
+    mended = rejected.replace("N/A" + separator, "1.50" + separator)
+    path.write_bytes(mended.encode(written))
+    assert shop.deliver("--files", str(path)).events == {"total": 5, "accepted": 5}
+    sent = {one.unique_id: one.event["data"]["Note"] for one in box.events(after=2)}
+    assert sent == {f"order:{10 + i}": note for i, note in enumerate(notes)}
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_spreadsheet_may_save_it_otherwise(shop, box, declared):
+    """In its own encoding and with other quotes."""
+    shop.write("orders.csv", csv_text([HEAD, order(1, "Müller, größer", total="N/A")]))
+    shop.mapping(source={"csv": {"separator": ",", "encoding": "utf-8"}} if declared else {})
+    run = shop.deliver(status=3)
+    with (run.folder / "rejected.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    rows[1][3] = "1.50"
+    quoted = "\r\n".join(";".join(f'"{cell}"' for cell in row) for row in rows) + "\r\n"
+    shop.write("mended.csv", quoted.encode("cp1252"))
+    done = shop.deliver("--files", "mended.csv")
+    assert done.events == {"total": 1, "accepted": 1}
+    (sent,) = box.events()
+    assert sent.event["data"]["Note"] == "Müller, größer"
+
+
+def test_files_of_several_styles(shop):
+    """The first one's."""
+    shop.write("a.csv", ";".join(HEAD) + "\n" + ";".join(order(1)) + "\n")
+    shop.write("b.csv", csv_text([HEAD, order(2, total="N/A")]))
+    shop.mapping(files=["a.csv", "b.csv"])
+    run = shop.deliver(status=3)
+    assert (run.folder / "rejected.csv").read_text().startswith("order_id;at;email;")

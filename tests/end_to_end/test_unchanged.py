@@ -165,7 +165,12 @@ def test_where_events_hang_together_it_is_all_or_none(shop, box):
     assert more.summary["rows"]["read"] == 5
     assert more.events == {"total": 3, "already_delivered": 1, "changed": 1, "accepted": 1}
 
-    twins = {**event, "uniqueId": {"hash": ["item"], "prefix": "t:", "occurrence": True}, "data": ...}
+    twins = {
+        **event,
+        "eventName": "Item Bought",
+        "uniqueId": {"hash": ["item"], "prefix": "t:", "occurrence": True},
+        "data": ...,
+    }
     shop.mapping("twins.yaml", files=["a.csv"], event=twins, delivery=BULK)
     assert shop.deliver(mapping="twins.yaml").events == {"total": 2, "accepted": 2}
     assert shop.deliver(mapping="twins.yaml").summary["rows"]["read"] == 0

@@ -55,8 +55,10 @@ class WatchedDisk(Disk):
         self._at(f"make the folder {path.name if path.name in ('.backfill', 'runs') else 'of the run'}",
                  lambda: Disk.make_folder(self, path))  # fmt: skip
 
-    def create(self, path: Path, *, instead: bool = False) -> IO[str]:
-        file: IO[str] = self._at(f"create {path.name}", lambda: Disk.create(self, path, instead=instead))
+    def create(self, path: Path, *, instead: bool = False, encoding: str = "utf-8") -> IO[str]:
+        file: IO[str] = self._at(
+            f"create {path.name}", lambda: Disk.create(self, path, instead=instead, encoding=encoding)
+        )
         return file
 
     def write(self, file: IO[str], text: str) -> None:

@@ -216,6 +216,7 @@ def test_identity_is_kept_by_target_and_mapping(state: Path, target: Target) -> 
         ledger.set_identity("orders", {"template": "o:{id}", "columns": ["id"]})
     with Ledger.read(state, target) as ledger:
         assert ledger.identity("orders") == {"template": "o:{id}", "columns": ["id"]}
+        assert ledger.identities() == {"orders": {"template": "o:{id}", "columns": ["id"]}}
         assert ledger.identity("returns") is None
     with Ledger.read(state, Target(target.base_url, "another")) as ledger:
         assert ledger.identity("orders") is None

@@ -31,6 +31,7 @@ def summary(**parts: Any) -> dict[str, Any]:
         "unread": [],
         "held": 0,
         "kept_back": 0,
+        "mended": 0,
         "not_newer_than": None,
         "limit": None,
         "limit_each": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,12 +96,13 @@ def test_examples_are_few_and_problems_sorted(look):
 @given(
     states=st.lists(st.sampled_from(list(State)), max_size=30),
     invalid=st.integers(0, 5),
+    mended=st.integers(0, 5),
     retry=st.booleans(),
     limit=st.none() | st.integers(1, 10),
     data=st.data(),
 )
-def test_the_summary_balances_whatever_came_of_it(states, invalid, retry, limit, data):
-    found = Survey(invalid=invalid)
+def test_the_summary_balances_whatever_came_of_it(states, invalid, mended, retry, limit, data):
+    found = Survey(invalid=invalid, mended={0: Counter({"Order Placed": mended})})
     found.index.states = np.array(states, np.uint8)
     found.index.name_numbers = np.zeros(len(states), np.uint16)
     found.index.names.append("Order Placed")
@@ -120,7 +122,10 @@ def test_the_summary_balances_whatever_came_of_it(states, invalid, retry, limit,
 
     told = summarize(found, delivered, settings, NoExport(), mapping="m", started=NOW, finished=NOW, status=0)
     events = told["events"]
-    assert events["total"] == sum(count for name, count in events.items() if name != "total") == len(states) + invalid
+    assert events["total"] == sum(count for name, count in events.items() if name != "total")
+    assert events["total"] == len(states) + invalid + mended
+    assert events["already_delivered"] == states.count(State.DELIVERED) + mended
+    assert told["by_event_name"].get("Order Placed", {}).get("already_delivered", 0) == events["already_delivered"]
     assert min(events.values()) >= 0
     assert events["invalid"] == invalid + states.count(State.INVALID)
     assert (events["accepted"], events["duplicate"]) == (accepted, states.count(State.DUPLICATE))

@@ -233,6 +233,7 @@ OVER_ALL = {
     "similar_names",
     "many_names",
     "twins_differ",
+    "group_differs",
 }
 RAISED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "not_a_number": ({"value": "{a}"}, {"a": ["5", "x"]}, {}),

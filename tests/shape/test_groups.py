@@ -45,6 +45,30 @@ def test_a_plain_column_is_the_groups_first_value() -> None:
     assert data_of({"sql": "UPPER(item)"}) == ["A", "C", "D"]
 
 
+def test_groups_whose_rows_differ_in_a_plain_column_are_told() -> None:
+    """With how many they are, and the first row whose value is not taken; a null is no other value."""
+    several = made({"data": {"x": "{item}/{note}", "$extra": {"Q": {"sql": "SUM(qty)"}}}})
+    told = several.notices[0]
+    assert (told.code, told.field, told.row, told.value) == ("group_differs", "item", 2, "b")
+    assert sum(one.count for one in several.notices) == 2
+    assert [one.count for one in made({"data": {"x": "{item}"}}, where="item <> 'b'").notices] == [1]
+    assert made({"data": {"x": "{note}"}}).notices == []
+    gathered_too = made({"data": {"x": "{item}"}}, group_by={"columns": ["order"], "adjacent": False})
+    assert sum(one.count for one in gathered_too.notices) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, "a", "b"])), min_size=1, max_size=20))
+def test_all_groups_whose_rows_differ_are_counted(rows: list[tuple[int, str | None]]) -> None:
+    rows = sorted(rows, key=lambda row: row[0])
+    values: dict[int, set[str]] = {}
+    for key, value in rows:
+        values.setdefault(key, set()).update([value] if value is not None else [])
+    columns = {"order": [str(key) for key, _ in rows], "item": pl.Series([value for _, value in rows], dtype=pl.String)}
+    count = sum(len(found) > 1 for found in values.values())
+    told = made({"data": {"x": "{item}"}}, columns).notices
+    assert sum(one.count for one in told) == count
+
+
 def test_aggregates() -> None:
     assert data_of({"sql": "SUM(qty)"}) == [3, 3, 10]
     assert data_of({"sql": "COUNT(*)", "type": "integer"}) == [2, 1, 3]
