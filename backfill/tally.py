@@ -17,6 +17,7 @@ from backfill.names import NewName
 from backfill.read import Export
 from backfill.records import Rejection, UnreadFile
 from backfill.shape import NAME, TIME, Notice, advice
+from backfill.sums import Sums, Worth
 from backfill.timeline import Timeline
 
 __all__ = [
@@ -108,10 +109,10 @@ class Window:
 class Survey:
     """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
     changed ones, by their number in it: uniqueId, file, row, eventName. `rejected_in` are the files (by position) in
-    which anything is rejected. `timeline` counts over time all events that could be made. `moved` says that delivered
-    events would get other ids. `passed` counts, by name and state, the events of files that were passed over because
-    they have not changed since these were delivered. `window` is what was seen of `source.since`, and `since` what is
-    told of it. `reached`: bytes of the files that are read so far, and all of them.
+    which anything is rejected. `timeline` counts over time all events that could be made, `sums` adds up their value.
+    `moved` says that delivered events would get other ids. `passed` counts, by name and state, the events of files that
+    were passed over because they have not changed since these were delivered. `window` is what was seen of
+    `source.since`, and `since` what is told of it. `reached`: bytes of the files that are read so far, and all of them.
 
     `not_newer_than` is the age (`72h`) below which events were kept back, "" if none were. `new_names` are those that
     are ready and were never sent to the store, as far as the ledger knows; None where there is no store to ask about.
@@ -125,6 +126,7 @@ class Survey:
     notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
     names: dict[str, NameStats] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
+    sums: Sums = field(default_factory=Sums)
     changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
     late: list[LateProblem] = field(default_factory=list)
     unread: list[UnreadFile] = field(default_factory=list)
@@ -164,6 +166,10 @@ class Survey:
         for name, counts in self.passed.items():
             found[name] += counts[state]
         return +found
+
+    def worth(self) -> dict[str, Worth]:
+        """What the events that were read are worth, by name; "" stands for all names beyond the first hundred."""
+        return self.sums.by_name(self.index.names)
 
     @property
     def rejected(self) -> int:

@@ -15,6 +15,7 @@ from backfill.read import Export
 from backfill.records import Rejection
 from backfill.settings import DEFAULT_RATE, Settings
 from backfill.shape import advice
+from backfill.sums import Worth
 from backfill.tally import Survey
 
 __all__ = ["check_data", "new_names_data", "problems_of", "sends_data", "summarize"]
@@ -41,6 +42,10 @@ def summarize(
     says, and the rest for the next run, left out by `limit` or `limit_each` or not sent. `sends` are the events that
     the run was about to send, by name; `canaries` the first that were accepted of those that a limit let through, by
     uniqueId. `new_names` were never sent to the store before, as far as the ledger knows.
+
+    In `by_event_name`, `value` has the sums of `value` by currency, as decimal text, over the valid events that were
+    read, each id once; `value_ready` over those of them that were to be sent; of a
+    hundred names at the most.
     """
     snapshot = delivered.snapshot
     return {
@@ -134,6 +139,10 @@ def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[
             }
             for name, stats in found.names.items()
         },
+        "value": {
+            name or "(other names)": {"every": worth.every, "ready": worth.ready}
+            for name, worth in found.worth().items()
+        },
         "not_newer_than": found.not_newer_than or None,
         "new_names": new_names_data(found),
         "problems": problems_of(found, planned.export),
@@ -184,7 +193,7 @@ def _stopped_by(delivered: Delivered) -> str | None:
     return delivered.error.message if delivered.error is not None else None
 
 
-def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[str, dict[str, int]]:
+def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[str, dict[str, Any]]:
     names: dict[str, dict[str, int]] = {}
     columns = {
         State.DELIVERED: "already_delivered",
@@ -208,7 +217,15 @@ def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[s
         left += counts.pop("held", 0) + counts.get("kept_back", 0)
         refused = before - retried + delivered.refused_names.get(name, 0)
         counts.update({key: count for key, count in (("refused", refused), ("pending", left)) if count > 0})
-    return dict(sorted(names.items()))
+    valued: dict[str, dict[str, Any]] = {name: dict(counts) for name, counts in sorted(names.items())}
+    for name, worth in survey.worth().items():
+        if name in valued:
+            valued[name] |= _value(worth)
+    return valued
+
+
+def _value(worth: Worth) -> dict[str, dict[str, str]]:
+    return {"value": worth.every, "value_ready": worth.ready}
 
 
 def _stamp(moment: datetime) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from backfill.shape.columns import Columns
 from backfill.shape.problems import PROBLEMS, Advice, advice
 from backfill.shape.shaper import (
+    CURRENCY,
     EVENT,
     HEAD,
     ID,
@@ -14,6 +15,7 @@ from backfill.shape.shaper import (
     NAME,
     TAIL,
     TIME,
+    VALUE,
     Notice,
     Shaped,
     Shaper,
@@ -22,6 +24,7 @@ from backfill.shape.shaper import (
 from backfill.shape.since import SINCE, Since
 
 __all__ = [
+    "CURRENCY",
     "EVENT",
     "HEAD",
     "ID",
@@ -31,6 +34,7 @@ __all__ = [
     "SINCE",
     "TAIL",
     "TIME",
+    "VALUE",
     "Advice",
     "Columns",
     "Notice",
