@@ -44,8 +44,8 @@ def summarize(
     uniqueId. `new_names` were never sent to the store before, as far as the ledger knows.
 
     In `by_event_name`, `value` has the sums of `value` by currency, as decimal text, over the valid events that were
-    read, each id once; `value_ready` over those of them that were to be sent; of a
-    hundred names at the most.
+    read, each id once; `value_ready` over those of them that were ready to be
+    sent; of a hundred names at the most.
     """
     snapshot = delivered.snapshot
     return {

@@ -42,8 +42,8 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
     )
     yield ""
     yield from promise_text(found)
-    yield from _value_lines(found)
     yield from _new_names_lines(found)
+    yield from _value_lines(found)
     if not rows.read and not (found.since and found.since["from"]):
         yield "No rows: the files have a header, or nothing but blank lines."
     if found.problems:
