@@ -24,7 +24,7 @@ export async function overview({ get, link, live, filter }) {
   const key = el("ul", { class: "legend" });
   const latest = el("ul", { class: "rows" });
   const requests = el("div", { class: "columns" });
-  const start = el("div", {}, empty(live().baseUrl));
+  const start = el("div", {}, empty(live()));
   const full = el(
     "div",
     {},
@@ -89,12 +89,12 @@ function answered(now) {
   ];
 }
 
-function empty(baseUrl) {
+function empty({ baseUrl, anySecret }) {
   const box = el("section", { class: "empty" }, el("h2", {}, "Nothing has arrived yet"));
   put(
     box,
-    el("p", {}, "Send something here, and watch it arrive. Any word will do as the secret."),
-    code(`REDO_API_SECRET=rehearsal \\\n  backfill run orders.yaml --base-url ${baseUrl}`),
+    el("p", {}, "Send something here, and watch it arrive. ", anySecret ? "Any word will do as the secret." : "Only the secrets in its --secret-file are taken."),
+    code(`REDO_API_SECRET=${anySecret ? "rehearsal" : "…"} \\\n  backfill run orders.yaml --base-url ${baseUrl}`),
     el("p", {}, "Or look at what an earlier rehearsal with ", el("code", {}, "backfill run --sandbox"), " has left:"),
     code("backfill sandbox --database .backfill/sandbox/events.db"),
   );
