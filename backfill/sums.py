@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,9 @@ UNITS = 10**PLACES
 KNOWN = [*sorted(api.CURRENCIES), NO_CURRENCY]
 # A chunk of 100,000 events and more of them is still an Int64.
 MOST_UNITS = 2**45
-CENTS = Decimal("0.01")
+CENTS, TEN_THOUSANDTH = Decimal("0.01"), Decimal("0.0001")
+# As wide as doubles are: the value of some export is 1e300.
+WIDE = Context(prec=400)
 # What the API has of an event, or what only stands in for another, is not what will be sent.
 NOT_COUNTED = (State.DUPLICATE, State.INVALID)
 
@@ -58,15 +61,16 @@ class _Sum:
     rest: Decimal = Decimal(0)
     events: int = 0
 
-    def add(self, units: int, rest: float, events: int, sign: int = 1) -> None:
+    def add(self, units: int, rest: Decimal, events: int, sign: int = 1) -> None:
         self.units += sign * units
-        self.rest += sign * Decimal(rest)
+        self.rest = WIDE.fma(rest, sign, self.rest)
         self.events += sign * events
 
     def __str__(self) -> str:
-        whole = round(Decimal(self.units) / UNITS + self.rest, PLACES)
+        whole = WIDE.quantize(WIDE.add(Decimal(self.units) / UNITS, self.rest), TEN_THOUSANDTH)
         # Two places at least; `normalize` would write 1E+2.
-        return f"{whole.quantize(CENTS) if whole == round(whole, 2) else whole.normalize():f}"
+        cents = WIDE.quantize(whole, CENTS)
+        return f"{cents if whole == cents else whole.normalize(WIDE):f}"
 
 
 @dataclass
@@ -131,7 +135,8 @@ class Sums:
             values, currencies = values.drop_nulls(), currencies.filter(pl.Series(given))
             names, fresh = _some(names, given), fresh if fresh is None else fresh[given]
         found = values.to_numpy()
-        units = np.rint(found * UNITS)
+        with np.errstate(over="ignore"):
+            units = np.rint(found * UNITS)
         exact = (units / UNITS == found) & (np.abs(units) < MOST_UNITS)
         rest = np.flatnonzero(~exact)
         units[rest] = 0
@@ -148,7 +153,15 @@ class Sums:
             key = (name, KNOWN[code])
             for table in (self.every, self.ready) if place % 2 else (self.every,):
                 one = table.setdefault(key, _Sum())
-                one.add(int(sums[place]), math.fsum(rests.get(place, ())), int(counts[place]), sign)
+                one.add(int(sums[place]), _summed(rests.get(place, ())), int(counts[place]), sign)
+
+
+def _summed(values: Sequence[float]) -> Decimal:
+    """Doubles, summed up without rounding in between."""
+    try:
+        return Decimal(math.fsum(values))
+    except OverflowError:
+        return reduce(WIDE.add, map(Decimal, values))
 
 
 def _codes(currencies: pl.Series) -> Numbers:

@@ -140,7 +140,10 @@ class Api:
                 await self._journal.add(Batch(request.match_info["store"], time.time(), (), examples))
 
     async def _keep(self, request: web.Request, events: Sequence[Taken]) -> list[int]:
-        return await self._journal.add(Batch(request.match_info["store"], time.time(), events)) if events else []
+        if not events:
+            return []
+        bulk = request.path.endswith("/bulk")
+        return await self._journal.add(Batch(request.match_info["store"], time.time(), events, bulk=bulk))
 
 
 def _text(event: Json) -> str:
