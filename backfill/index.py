@@ -105,6 +105,7 @@ class Index:
     kept_twice: Numbers = field(default_factory=lambda: np.empty(0, np.int64))
     held: Flags = field(default_factory=lambda: np.empty(0, np.bool_))
     _held: dict[int, bool] = field(default_factory=dict)
+    _overruled: list[tuple[Numbers, npt.NDArray[np.uint8]]] = field(default_factory=list)
     _resolved: bool = False
 
     # The first reading
@@ -171,16 +172,20 @@ class Index:
         places: UInt64s,
         allowed: Flags,
         groups: pl.Series | None = None,
-    ) -> None:
-        """Events of one chunk again, from number `at` on; columns of one length.
+    ) -> Numbers:
+        """Events of one chunk again, from number `at` on; columns of one length. Those (by their places in the chunk)
+        of which `resolve` may decide something.
 
         `allowed`: the mapping says `occurrence: true` of it. `groups`: the key of its group.
         """
-        self._suspect(at, ids, contents, places, allowed)
+        mine = self._suspect(at, ids, contents, places, allowed)
         if self._held:
             self._looked.places.append(places)
         if groups is not None and len(self._repeated_groups):
-            self._looked.apart.append(np.flatnonzero(np.isin(hashes(groups), self._repeated_groups)) + at)
+            apart = np.flatnonzero(np.isin(hashes(groups), self._repeated_groups))
+            self._looked.apart.append(apart + at)
+            mine = np.union1d(mine, apart)
+        return mine
 
     def look_at_ghosts(self, ids: pl.Series, places: UInt64s) -> None:
         """Rejected twins again. They have no number: they count as if they came behind all events."""
@@ -199,11 +204,11 @@ class Index:
 
     def _suspect(
         self, at: int, ids: pl.Series, contents: tuple[pl.Series, pl.Series], places: UInt64s, allowed: Flags
-    ) -> None:
+    ) -> Numbers:
         first = hashes(ids)
         mine = np.flatnonzero(np.isin(first, self._wanted()))
         if not len(mine):
-            return
+            return mine
         rows = pl.Series(mine)
         self._looked.suspects.append(
             pl.DataFrame(
@@ -217,6 +222,7 @@ class Index:
                 }
             )
         )
+        return mine
 
     # The decision
 
@@ -282,9 +288,9 @@ class Index:
         again = again.filter(pl.Series(valid, dtype=pl.Boolean))
         same = again.filter("same")["number"].to_numpy()
         self.kept_twice = same[self.states[same] == State.KEPT]
-        self.states[same] = State.DUPLICATE
+        self._overrule(same, State.DUPLICATE)
         conflicts = again.filter(~pl.col("same"))
-        self.states[conflicts["number"].to_numpy()] = State.INVALID
+        self._overrule(conflicts["number"].to_numpy(), State.INVALID)
         return [
             LateProblem("id_conflict", *unplace(place), *unplace(other))
             for place, other in conflicts.select("place", "other").iter_rows()
@@ -294,7 +300,7 @@ class Index:
         """Groups whose rows stand apart: none of their parts is the whole, so that none is sent."""
         if not looked.groups:
             return []
-        self.states[_drained(looked.apart, np.int64)] = State.INVALID
+        self._overrule(_drained(looked.apart, np.int64), State.INVALID)
         frame = pl.concat(looked.groups).with_columns(
             first=pl.col("place").min().over("key"), last=pl.col("place").max().over("key")
         )
@@ -303,6 +309,10 @@ class Index:
             LateProblem("group_apart", *unplace(place), *unplace(other))
             for place, other in others.select("place", "other").iter_rows()
         ]
+
+    def _overrule(self, numbers: Numbers, state: State) -> None:
+        self._overruled.append((numbers, self.states[numbers]))
+        self.states[numbers] = state
 
     def _number(self, names: pl.Series) -> int | npt.NDArray[np.uint16]:
         """Names as numbers, one for all if they are one; from 65,535 on all have one: such names are a mistake."""
@@ -320,6 +330,13 @@ class Index:
         return names.replace_strict(distinct, numbers, return_dtype=pl.UInt16).to_numpy()
 
     # The answers
+
+    def overruled(self) -> tuple[Numbers, npt.NDArray[np.uint8]]:
+        """The events, by number in order, that `resolve` made duplicates or invalid, and what their states were."""
+        numbers = np.concatenate([np.empty(0, np.int64), *(one for one, _ in self._overruled)])
+        states = np.concatenate([np.empty(0, np.uint8), *(before for _, before in self._overruled)])
+        order = np.argsort(numbers)
+        return numbers[order], states[order]
 
     def twin_of(self, start: int, stop: int) -> pl.Series | None:
         """Which of its twins each event of a range of numbers is; None where none has any."""

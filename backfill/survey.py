@@ -25,7 +25,8 @@ from backfill.ledger import Ledger, contents, keys
 from backfill.mapping import parse_duration
 from backfill.plan import Plan
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
-from backfill.shape import BAD, EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, Shaped
+from backfill.shape import BAD, CURRENCY, EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, VALUE, Shaped
+from backfill.sums import Sums
 from backfill.tally import (
     RECENT,
     Survey,
@@ -138,6 +139,7 @@ def survey(
     if found.index.is_open():
         _look_again(found, planned, scratch, twins)
     resolve(found, export)
+    found.sums.settle(found.index)
     _settle(found, planned, known if twins.any() else None, now, scratch, keep)
     _hold_window(found, planned, scratch)
     if found.late and reject:
@@ -172,6 +174,7 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
     recent = (events[TIME] > now - RECENT).to_numpy()
     names = found.index.add(one.ids, events[NAME], one.states, events[FILE], one.sum, recent)
     found.timeline.add(names, events[TIME], np.isin(one.states, KNOWN) if one.states.any() else None)
+    found.sums.add(names, events[VALUE], events[CURRENCY], one.states)
     fresh = events if not one.states.any() else events.filter(pl.Series(one.states == State.NEW))
     add_names(found, fresh, now)
     if twins.any():
@@ -267,7 +270,7 @@ def _look_again(found: Survey, planned: Plan, scratch: Path | None, twins: npt.N
     index = found.index
     for one in again(planned, found, scratch, index.suspects()):
         events = planned.shaper.finish_id(one.shaped.events)
-        index.look(
+        looked = index.look(
             one.at,
             events[ID],
             (events[HEAD], events[TAIL]),
@@ -275,6 +278,7 @@ def _look_again(found: Survey, planned: Plan, scratch: Path | None, twins: npt.N
             twins[events[EVENT].to_numpy()],
             events[KEY] if planned.shaper.grouping else None,
         )
+        found.sums.look(looked + one.at, events[VALUE][looked], events[CURRENCY][looked])
         ghosts = _ghosts(planned, one.shaped, twins)
         index.look_at_ghosts(ghosts[ID], place_of(ghosts[FILE], ghosts[ROW]))
         if one.shaped.groups.height:
@@ -309,13 +313,14 @@ def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, scratch: Path
 
 def _count_names_again(found: Survey, planned: Plan, now: datetime, scratch: Path | None) -> None:
     found.names = {}
-    found.timeline = Timeline(_zone(planned))
+    found.timeline, found.sums = Timeline(_zone(planned)), Sums()
     for one in again(planned, found, scratch):
         events = one.shaped.events
         mine = slice(one.at, one.at + events.height)
         states = found.index.states[mine]
         add_names(found, events.filter(pl.Series(states == State.NEW, dtype=pl.Boolean)), now)
         found.timeline.add(found.index.name_numbers[mine], events[TIME], np.isin(states, KNOWN))
+        found.sums.add(found.index.name_numbers[mine], events[VALUE], events[CURRENCY], states)
 
 
 def _zone(planned: Plan) -> str:

@@ -17,6 +17,7 @@ from backfill.names import NewName
 from backfill.read import Export
 from backfill.records import FILE, Rejection, UnreadFile
 from backfill.shape import NAME, TIME, Notice, advice
+from backfill.sums import Sums, Worth
 from backfill.timeline import Timeline
 
 __all__ = [
@@ -112,7 +113,8 @@ class Window:
 class Survey:
     """What the whole export shows. `index` holds the state of each event that could be made; `changed` the first of the
     changed ones, by their number in it: uniqueId, file, row, eventName. `rejected_in` are the files (by position) in
-    which anything is rejected. `timeline` counts over time all events that could be made. `moved` says that delivered
+    which anything is rejected. `timeline` counts over time all events that could be made, `sums`
+    adds up their value. `moved` says that delivered
     events would get other ids. `passed` counts, by name and state, the events of files that were passed over because
     they have not changed since these were delivered. `mended` counts, by file (its position) and name, the events that
     could not be made and are delivered already under their ids. `window` is what was seen of `source.since`, and
@@ -130,6 +132,7 @@ class Survey:
     notices: dict[tuple[str, str], Notice] = field(default_factory=dict)
     names: dict[str, NameStats] = field(default_factory=dict)
     timeline: Timeline = field(default_factory=Timeline)
+    sums: Sums = field(default_factory=Sums)
     changed: dict[int, tuple[str, int, int, str]] = field(default_factory=dict)
     late: list[LateProblem] = field(default_factory=list)
     unread: list[UnreadFile] = field(default_factory=list)
@@ -175,6 +178,10 @@ class Survey:
             for names in self.mended.values():
                 found.update(names)
         return +found
+
+    def worth(self) -> dict[str, Worth]:
+        """What the events that were read are worth, by name; "" stands for all names beyond the first hundred."""
+        return self.sums.by_name(self.index.names)
 
     @property
     def mended_earlier(self) -> int:

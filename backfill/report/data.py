@@ -21,12 +21,14 @@ from backfill.report.summary import problems_of
 from backfill.report.text import duration
 from backfill.settings import Settings
 from backfill.shape import advice
+from backfill.sums import NO_CURRENCY, grouped
 from backfill.tally import Survey
 from backfill.timeline import Binned, binned
 
 __all__ = ["checked_page", "run_page", "shown_changes"]
 
 MOST_NAMES = 100
+MOST_SUMS = 100
 MOST_FILES = 100
 MOST_PROBLEMS = 60
 MOST_NOTICES = 60
@@ -88,6 +90,14 @@ def run_page(
         **_counts(summary["rows"], events),
         "names": _names(summary["by_event_name"], [name for name in BY_NAME if name not in ("ready", "held")]),
         "times": times and times_figure(times, _new(events), problems, _on_times(times, events, summary["files"])),
+        "value": _value(
+            {
+                name: (one["value"], one["value_ready"])
+                for name, one in summary["by_event_name"].items()
+                if "value" in one
+            },
+            summary["files"],
+        ),
         "course": course and course_figure(course),
         **_problems(problems, "rejected.csv"),
         **_notices(summary["notices"]),
@@ -128,6 +138,7 @@ def checked_page(
         **_counts(asdict(found.rows), events),
         "names": _names(_by_name(found), [name for name in BY_NAME if name not in ("accepted", "pending")]),
         "times": times and times_figure(times, "new", problems, _on_times(times, events)),
+        "value": _value({name: (one.every, one.ready) for name, one in found.worth().items()}),
         "course": None,
         **_problems(problems, ""),
         **_notices([{"code": one.code, "field": one.field, "count": one.count} for one in found.notices.values()]),
@@ -216,6 +227,26 @@ def _names(by_name: Mapping[str, Mapping[str, int]], columns: Sequence[str]) -> 
         "rows": [row(name, [name]) for name in order[:MOST_NAMES]],
         "rest": row(f"{len(rest):,} more names", rest) if rest else None,
     }
+
+
+def _value(
+    worth: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]], files: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any] | None:
+    """What the events of each name are worth, of every valid one and of those that are ready; None without `value`."""
+    rows = [
+        {
+            "name": _short(name) if name else "other names",
+            "currency": currency,
+            "every": grouped(amount),
+            "ready": grouped(ready.get(currency, "0.00")),
+        }
+        for name, (every, ready) in sorted(worth.items(), key=lambda item: (not item[0], item[0]))
+        for currency, amount in sorted(every.items(), key=lambda item: (item[0] == NO_CURRENCY, item[0]))
+    ]
+    if not rows:
+        return None
+    unchanged = any(one["unchanged"] for one in files)
+    return {"rows": rows[:MOST_SUMS], "more": max(0, len(rows) - MOST_SUMS), "unchanged": unchanged}
 
 
 def _problems(problems: Sequence[dict[str, Any]], file: str) -> dict[str, Any]:

@@ -66,10 +66,8 @@ def describe(status: int, summary: dict[str, Any], *, told: bool = False) -> tup
     if warnings := summary.get("warnings"):
         parts[0] = f"Nothing to send: {', '.join(warnings)}"
         todo.append("Look at what writes the export: it may be broken. --min-rows 1 makes that an error.")
-    if mended := summary.get("mended"):
-        parts.append(mended_text(mended))
-    if rejected:
-        parts.append(f"{rejected:,} rejected")
+    parts += [mended_text(mended)] if (mended := summary.get("mended")) else []
+    parts += [f"{rejected:,} rejected"] if rejected else []
     if unreadable := summary["rows"]["unreadable"]:
         todo.append(f"Mend the {plural(unreadable, 'row')} that can't be read in the export, and run again.")
     todo += _to_mend(events)

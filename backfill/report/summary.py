@@ -15,6 +15,7 @@ from backfill.read import Export
 from backfill.records import Rejection
 from backfill.settings import DEFAULT_RATE, Settings
 from backfill.shape import advice
+from backfill.sums import Worth
 from backfill.tally import Survey
 
 __all__ = ["check_data", "new_names_data", "problems_of", "sends_data", "summarize"]
@@ -43,6 +44,10 @@ def summarize(
     uniqueId. Of the events that were delivered before `mended` could not be made now, but are delivered under
     their ids. `new_names` were never sent to the store before, as far as the ledger knows. `warnings` are
     no errors, and to be looked at all the same.
+
+    In `by_event_name`, `value` has the sums of `value` by currency, as decimal text, over the valid events that were
+    read, each id once; `value_ready` over those of them that were ready to be
+    sent; of a hundred names at the most.
     """
     snapshot = delivered.snapshot
     return {
@@ -139,6 +144,10 @@ def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[
             for name, stats in found.names.items()
         },
         "mended": found.mended_earlier,
+        "value": {
+            name or "(other names)": {"every": worth.every, "ready": worth.ready}
+            for name, worth in found.worth().items()
+        },
         "not_newer_than": found.not_newer_than or None,
         "new_names": new_names_data(found),
         "problems": problems_of(found, planned.export),
@@ -189,7 +198,7 @@ def _stopped_by(delivered: Delivered) -> str | None:
     return delivered.error.message if delivered.error is not None else None
 
 
-def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[str, dict[str, int]]:
+def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[str, dict[str, Any]]:
     names: dict[str, dict[str, int]] = {}
     columns = {
         State.DELIVERED: "already_delivered",
@@ -213,7 +222,15 @@ def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[s
         left += counts.pop("held", 0) + counts.get("kept_back", 0)
         refused = before - retried + delivered.refused_names.get(name, 0)
         counts.update({key: count for key, count in (("refused", refused), ("pending", left)) if count > 0})
-    return dict(sorted(names.items()))
+    valued: dict[str, dict[str, Any]] = {name: dict(counts) for name, counts in sorted(names.items())}
+    for name, worth in survey.worth().items():
+        if name in valued:
+            valued[name] |= _value(worth)
+    return valued
+
+
+def _value(worth: Worth) -> dict[str, dict[str, str]]:
+    return {"value": worth.every, "value_ready": worth.ready}
 
 
 def _stamp(moment: datetime) -> str:

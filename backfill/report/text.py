@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,7 @@ from backfill.read import Export
 from backfill.report.ending import mended_text, since_text
 from backfill.settings import Settings
 from backfill.shape import advice
+from backfill.sums import amount_words
 from backfill.tally import Survey
 
 __all__ = ["check_text", "duration", "promise_text", "ready_text", "result_text", "slips_text"]
@@ -49,6 +51,7 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None, *, sto
     yield ""
     yield from promise_text(found)
     yield from _new_names_lines(found)
+    yield from _value_lines(found)
     if not rows.read and not (found.since and found.since["from"]):
         yield "No rows: the files have a header, or nothing but blank lines."
     if found.problems:
@@ -104,6 +107,23 @@ def promise_text(found: Survey) -> Iterator[str]:
         yield f"  and {len(names) - 20:,} more names"
     if kept := found.events()["kept_back"]:
         yield f"  kept back: {plural(kept, 'event')} under {duration_words(found.not_newer_than)} old (not_newer_than)"
+
+
+def _value_lines(found: Survey) -> Iterator[str]:
+    """What the events are worth, to be compared with the shop's own figures."""
+    worth = found.worth()
+    if not worth:
+        return
+    yield ""
+    yield "Value of all valid events, each id once:"
+    counts = Counter({name: stats.count for name, stats in found.names.items()})
+    names = sorted(worth, key=lambda name: (not name, -counts[name], name))
+    for name in names[:20]:
+        one = worth[name]
+        ready = "" if one.ready == one.every else f"; ready: {amount_words(one.ready) or 'none of it'}"
+        yield f"  {name or 'other names'}: {amount_words(one.every)}{ready}"
+    if len(names) > 20:
+        yield f"  and {len(names) - 20:,} more names"
 
 
 def _new_names_lines(found: Survey) -> Iterator[str]:

@@ -41,10 +41,13 @@ class Api:
         self.tally = Tally()
         self.buckets = {}
 
-    async def answer(self, request: web.Request, body: bytes) -> Answer:
-        """The answer to one POST whose body has been read; its events are kept before this returns."""
+    async def answer(self, request: web.Request, body: bytes, replaced: Callable[[str], bool]) -> Answer:
+        """The answer to one POST whose body has been read; its events are kept before this returns.
+
+        `replaced` says whether a fault makes this secret one that was replaced.
+        """
         path = request.path
-        if refusal := self._refusal(request, path):
+        if refusal := self._refusal(request, path, replaced):
             return refusal
         try:
             document = parse(body)
@@ -58,7 +61,7 @@ class Api:
             return problem(400, str(error), path)
         return await self._single(request, document, len(body))
 
-    def _refusal(self, request: web.Request, path: str) -> Answer | None:
+    def _refusal(self, request: web.Request, path: str, replaced: Callable[[str], bool]) -> Answer | None:
         """Why the request is refused whatever its body is, if it is."""
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         known = self._options.secrets
@@ -68,6 +71,9 @@ class Api:
             return self._refuse(403, "the secret lacks the scope customer_events_write", path)
         if known is not None and secret not in known:
             return self._refuse(401, "the secret is not known", path)
+        if replaced(secret):
+            self.tally.faults["unauthorized"] += 1
+            return self._refuse(401, "the secret was replaced by another", path)
         store = request.match_info["store"]
         if self._options.stores is not None and store not in self._options.stores:
             return self._refuse(404, "the store is not known", path)
@@ -134,7 +140,10 @@ class Api:
                 await self._journal.add(Batch(request.match_info["store"], time.time(), (), examples))
 
     async def _keep(self, request: web.Request, events: Sequence[Taken]) -> list[int]:
-        return await self._journal.add(Batch(request.match_info["store"], time.time(), events)) if events else []
+        if not events:
+            return []
+        bulk = request.path.endswith("/bulk")
+        return await self._journal.add(Batch(request.match_info["store"], time.time(), events, bulk=bulk))
 
 
 def _text(event: Json) -> str:

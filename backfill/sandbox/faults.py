@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 from random import Random
+from textwrap import wrap
 from typing import Any
 
 
@@ -86,6 +87,9 @@ class Faults:
     retry_after: float = _setting(1.0, "seconds in Retry-After of the 429 faults; below 0 is a date in the past")
     hang_seconds: float = _setting(30.0, "seconds of a hang")
     trickle_seconds: float = _setting(1.0, "seconds between two bytes of a trickle")
+    unauthorized_after: int | None = _setting(
+        None, "after this many requests, 401 for the secrets that came with them; a new one is taken"
+    )
     outage_after: int | None = _setting(None, "an outage begins after this many requests")
     outage_seconds: float = _setting(0.0, "how long the outage lasts")
     outage_with: str = _setting(Kind.UNAVAILABLE.value, "the fault that every request in the outage meets")
@@ -103,8 +107,16 @@ class Faults:
             total += share
         if total > 1 + 1e-9:
             raise FaultsError(f"the shares add up to {total:.1%}; at most one fault can hit a request")
-        for name in ("latency", "jitter", "hang_seconds", "trickle_seconds", "outage_seconds", "fail_first"):
-            if getattr(self, name) < 0:
+        for name in (
+            "latency",
+            "jitter",
+            "hang_seconds",
+            "trickle_seconds",
+            "outage_seconds",
+            "fail_first",
+            "unauthorized_after",
+        ):
+            if (getattr(self, name) or 0) < 0:
                 raise FaultsError(f"{name}={getattr(self, name):g}: cannot be below 0")
         if self.outage_with not in _KINDS:
             raise FaultsError(_unknown("outage_with: no fault", self.outage_with, sorted(_KINDS)))
@@ -120,10 +132,13 @@ class Faults:
         """Faults from words such as `latency=80±40,503=1%,reset=2%,seed=7`.
 
         Shares are "2%" or "0.02"; latency is in ms, with "±" or "+-" before the jitter; all else in seconds.
+        `unauthorized@200` is another way to write `unauthorized_after=200`.
         FaultsError names the word at fault and the known ones.
         """
         values: dict[str, Any] = {}
         for part in filter(None, (part.strip() for part in text.split(","))):
+            if "=" not in part:
+                part = part.replace("@", "_after=", 1)  # noqa: PLW2901 (the same, in other words)
             word, equals, value = (piece.strip() for piece in part.partition("="))
             if word not in _FIELDS:
                 raise FaultsError(_unknown("no fault", word, sorted(_FIELDS)))
@@ -137,6 +152,21 @@ class Faults:
                     values["jitter"] = _number("latency", rest[0])
             values[_FIELDS[word].name] = _value(word, value.strip())
         return cls(**values)
+
+    @staticmethod
+    def explained() -> str:
+        """All words, each with an example and what it does."""
+        lines = [
+            "Words for --faults, with commas between them. Shares are of all requests: at",
+            "most one fault hits a request.",
+        ]
+        for title, is_share in (("Faults", True), ("How and when", False)):
+            lines += ["", f"{title}:"]
+            for word, one in _FIELDS.items():
+                if bool(one.metadata.get("share")) == is_share:
+                    text = f"  {f'{word}={_example(word)}':<22}  {one.metadata['meaning']}"
+                    lines += wrap(text, 79, subsequent_indent=" " * 26)
+        return "\n".join([*lines, "", *_TOGETHER])
 
     def __str__(self) -> str:
         """The text that parses to these faults: only what differs from the defaults."""
@@ -165,10 +195,20 @@ def _unknown(what: str, word: str, known: list[str]) -> str:
     return f'{what} "{word}"{hint} Known: {", ".join(known)}'
 
 
+_EXAMPLES = {
+    "latency": "80±40", "jitter": "40", "outage_with": "reset", "outage_after": "200", "outage_seconds": "60",
+    "fail_status": "401", "unauthorized_after": "200", "max_body": "100000", "seed": "7",
+}  # fmt: skip
+_TOGETHER = [
+    "Together:",
+    "  latency=80±40,503=1%,429=2%         a day with some trouble",
+    "  outage_after=200,outage_seconds=60  a minute's outage, after 200 requests",
+    "  unauthorized@200                    the secret is replaced after 200 requests",
+]
+
+
 def _example(word: str) -> str:
-    if _FIELDS[word].metadata.get("share"):
-        return "2%"
-    return "503" if word == "outage_with" else "10"
+    return _EXAMPLES.get(word, "2%" if _FIELDS[word].metadata.get("share") else "10")
 
 
 def _number(word: str, text: str) -> float:
@@ -198,11 +238,15 @@ def _value(word: str, text: str) -> float | int | str:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one request meets: a wait in seconds, then a fault, or a failure with `status`, or neither."""
+    """What one request meets: a wait in seconds, then a fault, or a failure with `status`, or neither.
+
+    `number`: the how many-th request it is.
+    """
 
     wait: float
     kind: Kind | None = None
     status: int | None = None
+    number: int = field(default=0, compare=False)
 
 
 class Mischief:
@@ -215,6 +259,7 @@ class Mischief:
         self._shares = [(Kind(word), share) for word, share in faults.shares().items() if share]
         self._requests = 0
         self._outage_began: float | None = None
+        self._replaced: set[str] = set()
 
     def turn(self) -> Turn:
         """What the next request meets."""
@@ -224,10 +269,23 @@ class Mischief:
         kind = self._kind(self._random.random())
         wait = max(0.0, faults.latency + faults.jitter * (2 * self._random.random() - 1)) / 1000
         if self._requests <= faults.fail_first:
-            return Turn(wait, status=faults.fail_status)
+            return Turn(wait, status=faults.fail_status, number=self._requests)
         if self._in_outage():
-            return Turn(wait, Kind(faults.outage_with))
-        return Turn(wait, kind)
+            kind = Kind(faults.outage_with)
+        return Turn(wait, kind, number=self._requests)
+
+    def refuses(self, secret: str, turn: Turn) -> bool:
+        """Whether this secret was replaced before the request of this turn."""
+        after = self.faults.unauthorized_after
+        if after is None:
+            return False
+        if turn.number <= after:
+            self._replaced.add(secret)
+            return False
+        # Where there was none before, the first one is refused: somebody wants to see a 401.
+        if after == 0 and not self._replaced:
+            self._replaced.add(secret)
+        return secret in self._replaced
 
     def _kind(self, drawn: float) -> Kind | None:
         for kind, share in self._shares:

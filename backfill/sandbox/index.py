@@ -17,7 +17,9 @@ import sqlite3
 import threading
 from collections import Counter
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Context, Decimal
 from typing import Any
 
 import orjson
@@ -30,6 +32,8 @@ from backfill.sandbox.store import Store
 _CHUNK = 500
 # Keys of `data` whose unset values are counted one by one; of more than that nobody reads the list.
 _MAX_UNSET = 2000
+# Sums of so many names and currencies are kept apart; names beyond them share theirs.
+_MAX_WORTH = 5000
 
 _SCHEMA = """
 PRAGMA journal_mode = MEMORY;
@@ -56,6 +60,41 @@ CREATE TABLE totals (store INTEGER, name INTEGER, kind INTEGER, n INTEGER, PRIMA
 _DAY_MS = 86_400_000
 # Where SQLite makes text of JSON, a NUL would end it: in the index its picture stands for it.
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+
+_UNITS = 10_000
+_MOST = 1e11
+# As wide as doubles are.
+_WIDE = Context(prec=400)
+
+
+@dataclass(slots=True)
+class Worth:
+    """A sum of decimals, as which doubles are read: of money's four places at most, and of what has more."""
+
+    units: int = 0
+    rest: Decimal = Decimal(0)
+    events: int = 0
+
+    def count(self, value: float) -> None:
+        """One event's value."""
+        units = round(value * _UNITS) if abs(value) < _MOST else 0
+        if units / _UNITS == value:
+            self.units += units
+        else:
+            self.rest = _WIDE.add(self.rest, Decimal(repr(value)))
+        self.events += 1
+
+    def add(self, other: Worth) -> None:
+        """Another sum."""
+        self.units += other.units
+        self.rest = _WIDE.add(self.rest, other.rest)
+        self.events += other.events
+
+    def __str__(self) -> str:
+        whole = _WIDE.quantize(_WIDE.add(Decimal(self.units) / _UNITS, self.rest), Decimal("0.0001"))
+        cents = _WIDE.quantize(whole, Decimal("0.01"))
+        return f"{cents if whole == cents else whole.normalize(_WIDE):f}"
+
 
 Row = tuple[Any, ...]
 # Numbers of store and name, the key in `data`, the value as JSON.
@@ -131,6 +170,8 @@ class Index:
         # By the number of their store; and values of `data` that count as unset: how many, and the seq of one.
         self.customers: Counter[int] = Counter()
         self.unset: dict[Unset, list[int]] = {}
+        # By the numbers of store and name, and the currency ("" for none).
+        self.worth: dict[tuple[int, int, str], Worth] = {}
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
@@ -176,7 +217,7 @@ class _Chunk:
         self, keys: list[str], seq: int, at: float, store: int, name: int, kind: int, first: int | None,
         said: list[Any], unset: list[tuple[str, Json]] | None,
     ) -> None:  # fmt: skip
-        stamp, *identity = said
+        stamp, *identity, value, currency = said
         self._totals[store, name, kind] += 1
         who = next((self._known[key] for key in keys if key in self._known), None)
         if kind:
@@ -186,6 +227,8 @@ class _Chunk:
         ms = _milliseconds(stamp, at)
         self._seen.append((seq, ms, store, name, who))
         self._days[store, name, ms // _DAY_MS] += 1
+        if value is not None:
+            self._count_value(store, name, currency or "", value)
         customer = self._customers[who]
         for place, value in enumerate(identity, 2):
             if value is not None:
@@ -212,6 +255,13 @@ class _Chunk:
         if what not in counted and len(counted) >= _MAX_UNSET:
             what = (store, name, "(other keys)", "")
         counted.setdefault(what, [0, seq])[0] += 1
+
+    def _count_value(self, store: int, name: int, currency: str, value: float) -> None:
+        worth = self._index.worth
+        what = (store, name, currency)
+        if what not in worth and len(worth) >= _MAX_WORTH:
+            what = (store, 0, currency)
+        worth.setdefault(what, Worth()).count(value)
 
     def _load(self, keys: list[list[str]]) -> None:
         """What is known of the customers who have these keys."""

@@ -22,6 +22,7 @@ class Stored:
     unset. dropped: those values.
     duplicate: the store had this uniqueId before, so the API drops it without a word.
     differs: it is a duplicate whose content is not that of the first.
+    bulk: it came by the bulk endpoint; None where an earlier release kept it and did not note it.
     """
 
     seq: int
@@ -34,6 +35,7 @@ class Stored:
     differs: bool
     event: dict[str, Any]
     dropped: dict[str, Any]
+    bulk: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,16 @@ class KeptRefusal:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events of one request to one store, with the Unix seconds of its arrival; and examples of those refused."""
+    """Events of one request to one store, with the Unix seconds of its arrival; and examples of those refused.
+
+    `bulk`: it came by the bulk endpoint, if that is known.
+    """
 
     store: str
     at: float
     events: Sequence[Taken]
     refused: Sequence[Refusal] = ()
+    bulk: bool | None = None
 
 
 @dataclass

@@ -25,6 +25,7 @@ from backfill.sandbox.look import Filter, Look, NotThereError
 
 if TYPE_CHECKING:
     from backfill.sandbox.faults import Faults
+    from backfill.sandbox.options import Options
     from backfill.sandbox.store import Store
     from backfill.sandbox.tally import Summary
 
@@ -53,6 +54,7 @@ class Looked(Protocol):
     """What the page needs of the sandbox."""
 
     base_url: str
+    options: Options
 
     @property
     def faults(self) -> Faults:
@@ -165,6 +167,7 @@ class Live:
             "busiest": summary.busiest_second,
             "faults": str(self._sandbox.faults),
             "baseUrl": self._sandbox.base_url,
+            "anySecret": self._sandbox.options.secrets is None,
         }
 
     def _events(self, request: web.Request) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backfill.sandbox.index import Index
+from backfill.sandbox.index import Index, Worth
 from backfill.sandbox.kept import Stored
 from backfill.sandbox.store import Store
 
@@ -65,6 +65,7 @@ class Look:
             "customers": customers,
             "stores": list(index.stores),
             "names": [{"name": words[number], "events": by_name[number]} for number in most],
+            "worth": self._worth(store, name),
             "chart": self._chart(store, name),
         }
 
@@ -183,6 +184,19 @@ class Look:
             if only.store in {None, kept.store} and only.name in {None, kept.refusal.name}
         ]
 
+    def _worth(self, store: int | None, name: int | None) -> list[Shown]:
+        """The sums of `value`, by event name and currency; of stores together where none is chosen."""
+        found: dict[tuple[int, str], Worth] = {}
+        for (of_store, number, currency), worth in list(self.index.worth.items()):
+            if store in {None, of_store} and name in {None, number}:
+                found.setdefault((number, currency), Worth()).add(worth)
+        words = _reverse(self.index.names) | {0: "other events"}
+        order = sorted(found.items(), key=lambda item: (-item[1].events, item[0]))[:_MAX_NAMES]
+        return [
+            {"name": words[number], "currency": currency or None, "sum": str(worth), "events": worth.events}
+            for (number, currency), worth in order
+        ]
+
     def _chart(self, store: int | None, name: int | None) -> Shown:
         where = "(?1 IS NULL OR store = ?1) AND (?2 IS NULL OR name = ?2)"
         ((first, last),) = self.index.ask(f"SELECT min(day), max(day) FROM days WHERE {where}", store, name)  # noqa: S608
@@ -261,6 +275,7 @@ def _brief(event: Stored) -> Shown:
         "timestamp": event.timestamp,
         "value": event.event.get("value"),
         "currency": event.event.get("valueCurrency"),
+        "bulk": event.bulk,
         "kind": "differs" if event.differs else "duplicate" if event.duplicate else "stored",
     }
 

@@ -20,6 +20,7 @@ from backfill.sandbox.live import HEADERS, Live
 from backfill.sandbox.page import render
 
 if TYPE_CHECKING:
+    from backfill.sandbox.options import Options
     from backfill.sandbox.store import Store
     from backfill.sandbox.tally import Summary
 
@@ -33,6 +34,7 @@ class Managed(Protocol):
     """What these pages need of the sandbox."""
 
     base_url: str
+    options: Options
 
     @property
     def faults(self) -> Faults:

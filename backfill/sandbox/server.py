@@ -149,8 +149,9 @@ class Sandbox:
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         """Answer one call of the API, with whatever fault is due."""
-        turn = self._mischief.turn()
-        faults, tally = self._mischief.faults, self._api.tally
+        mischief = self._mischief
+        turn = mischief.turn()
+        faults, tally = mischief.faults, self._api.tally
         tally.requests += 1
         if turn.kind:
             tally.faults[turn.kind.value] += 1
@@ -171,7 +172,7 @@ class Sandbox:
         if (early := await self._instead(request, turn, faults)) is not None:
             return early
         try:
-            answer = await self._api.answer(request, body)
+            answer = await self._api.answer(request, body, lambda secret: mischief.refuses(secret, turn))
         except StoreError as error:
             return self._send(problem(500, str(error), request.path))
         return await self._deliver(request, answer, turn.kind, faults)

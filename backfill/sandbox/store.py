@@ -40,7 +40,8 @@ CREATE TABLE events (
     differs INTEGER NOT NULL,
     dropped INTEGER NOT NULL,
     digest BLOB NOT NULL,
-    body TEXT NOT NULL
+    body TEXT NOT NULL,
+    bulk INTEGER
 );
 CREATE UNIQUE INDEX first_of_id ON events (store, unique_id) WHERE duplicate = 0 AND unique_id IS NOT NULL;
 """
@@ -161,7 +162,8 @@ class Store:
         with self._lock:
             row = self._db.execute(
                 "SELECT min(o.seq), max(o.seq) FROM events e JOIN events o"
-                " ON o.seq BETWEEN e.seq - ?2 AND e.seq + ?2 AND o.at = e.at AND o.store = e.store WHERE e.seq = ?1",
+                " ON o.seq BETWEEN e.seq - ?2 AND e.seq + ?2 AND o.at = e.at AND o.store = e.store"
+                " AND (e.bulk IS NULL OR e.bulk AND o.bulk OR o.seq = e.seq) WHERE e.seq = ?1",
                 (seq, MAX_BULK_EVENTS),
             ).fetchone()
         return row[0] or seq, row[1] or seq
@@ -170,7 +172,7 @@ class Store:
         """What an index needs of the events past `after`, as one JSON array; and how often all was forgotten.
 
         Each is [seq, at, store, name, 0 stored | 1 duplicate | 2 with other content, the first one's seq,
-        [eventTimestamp, customer's id, email, phoneNumber, firstName, lastName],
+        [eventTimestamp, customer's id, email, phoneNumber, firstName, lastName, value, valueCurrency],
         [[key, value], ...] for what in `data` counts as unset, or null].
         One step of SQLite makes it, outside Python: requests are not kept waiting row by row.
         """
@@ -231,7 +233,7 @@ class Store:
     def _add(self, batch: Batch, event: Taken) -> tuple[int, bool, bool]:
         """Insert one event: its seq, whether it is a duplicate, and whether its content differs."""
         row = [batch.at, batch.store, event.unique_id, event.name, 0, 0, event.dropped, event.digest]
-        row.append(event.body.decode("utf-8"))
+        row += event.body.decode("utf-8"), batch.bulk
         # Most ids are new: to insert first and look only on a conflict is one statement for each event.
         cursor = self._db.execute(f"{_INSERT} ON CONFLICT DO NOTHING", row)
         duplicate = cursor.rowcount == 0
@@ -297,6 +299,9 @@ class Store:
                 f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION}; COMMIT;"
             )
         self._db.execute(_REFUSED)
+        if not self._db.execute("SELECT 1 FROM pragma_table_info('events') WHERE name = 'bulk'").fetchone():
+            # So did this, which an older release does not mind either.
+            self._db.execute("ALTER TABLE events ADD COLUMN bulk INTEGER")
 
     def _recount(self) -> None:
         self.counts, self.names = Counts(), Counter()
@@ -311,7 +316,7 @@ class Store:
             self._count(name, has_id, duplicate, differs, dropped, n)
 
 
-_COLUMNS = "seq, at, store, unique_id, name, duplicate, differs, body"
+_COLUMNS = "seq, at, store, unique_id, name, duplicate, differs, body, bulk"
 _SELECT = (
     f"SELECT {_COLUMNS} FROM events WHERE seq > ?1 AND (?2 IS NULL OR store = ?2)"  # noqa: S608 - constants
     " AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR duplicate = ?4) ORDER BY seq LIMIT ?5"
@@ -324,7 +329,7 @@ SELECT coalesce(json_group_array(json_array(
         WHERE f.store = e.store AND f.unique_id = e.unique_id AND f.duplicate = 0 AND f.unique_id IS NOT NULL
     ) END,
     json_extract(body, '$.eventTimestamp', '$.customer.id', '$.customer.email', '$.customer.phoneNumber',
-                 '$.customer.firstName', '$.customer.lastName'),
+                 '$.customer.firstName', '$.customer.lastName', '$.value', '$.valueCurrency'),
     CASE WHEN dropped AND NOT duplicate THEN (
         SELECT json_group_array(json_array(key, atom)) FROM json_each(e.body, '$.data')
         WHERE type = 'null' OR atom = '' OR type IN ('integer', 'real') AND atom = 0
@@ -337,13 +342,13 @@ SELECT json_group_array(json(part)) FROM (
 )
 """
 _INSERT = (
-    "INSERT INTO events (at, store, unique_id, name, duplicate, differs, dropped, digest, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO events (at, store, unique_id, name, duplicate, differs, dropped, digest, body, bulk)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
-    seq, at, store, unique_id, name, duplicate, differs, body = row
+    seq, at, store, unique_id, name, duplicate, differs, body, bulk = row
     event: dict[str, Any] = orjson.loads(body)
     dropped: dict[str, Json] = {}
     if "data" in event:
@@ -361,4 +366,5 @@ def _stored(row: tuple[Any, ...]) -> Stored:
         differs=bool(differs),
         event=event,
         dropped=dropped,
+        bulk=None if bulk is None else bool(bulk),
     )

@@ -8,6 +8,7 @@ from backfill.shape.columns import Columns
 from backfill.shape.problems import PROBLEMS, Advice, Notice, advice
 from backfill.shape.shaper import (
     BAD,
+    CURRENCY,
     EVENT,
     HEAD,
     ID,
@@ -15,6 +16,8 @@ from backfill.shape.shaper import (
     NAME,
     TAIL,
     TIME,
+    VALUE,
+    Notice,
     Shaped,
     Shaper,
     compile_shaper,
@@ -23,6 +26,7 @@ from backfill.shape.since import SINCE, Since
 
 __all__ = [
     "BAD",
+    "CURRENCY",
     "EVENT",
     "HEAD",
     "ID",
@@ -32,6 +36,7 @@ __all__ = [
     "SINCE",
     "TAIL",
     "TIME",
+    "VALUE",
     "Advice",
     "Columns",
     "Notice",

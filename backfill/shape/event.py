@@ -32,8 +32,9 @@ class EventPlan:
     """What makes one of the mapping's events from each row.
 
     The JSON is `head`, the member uniqueId, `tail`: an id with `occurrence` is known only when the whole export is.
-    The `id` of a hash is its digits: its prefix and a twin's number are still to come (`Shaper.finish_id`).
-    `wanted` are the columns without which no chunk can do; those that a check needs come when it is suspected.
+    `value` is a Float64, null where there is none. The `id` of a hash is its digits: its prefix and a twin's number are
+    still to come (`Shaper.finish_id`). `wanted` are the columns without which no chunk can do; those that a check needs
+    come when it is suspected.
     """
 
     index: int
@@ -43,6 +44,8 @@ class EventPlan:
     name: pl.Expr
     id: pl.Expr
     time: pl.Expr
+    value: pl.Expr
+    currency: pl.Expr
     head: pl.Expr
     tail: pl.Expr
     checks: list[Check]
@@ -91,10 +94,24 @@ def compile_event(
     size = rest + _id_size(leaves, event, identity)
     maybe = rest + identity.str.len_bytes() * LONGEST_ESCAPE > api.EVENT_BYTES - LONGEST_PREFIX
     leaves.check("event_too_large", "", size > api.EVENT_BYTES, size.cast(pl.String), maybe=maybe)
-    made = (name.value, identity, time.value, head, tail)
+    made = (name.value, identity, time.value, _amount(value), _text_of(currency), head, tail)
     wanted = roots([*made, *(check.suspected for check in leaves.checks)])
     plan = EventPlan(index, where, leaves.numbers(), leaves.layers, *made, leaves.checks, wanted)
     return plan, leaves.problems
+
+
+def _amount(value: Leaf | None) -> pl.Expr:
+    """`value` as a double, which is what the API's server makes of it, also where it stands there as JSON."""
+    if value is None:
+        return pl.lit(None, dtype=pl.Float64)
+    return value.value if value.dtype == pl.Float64 else value.value.cast(pl.Float64, strict=False)
+
+
+def _text_of(currency: Leaf | None) -> pl.Expr:
+    if currency is None:
+        return pl.lit(None, dtype=pl.String)
+    # As JSON it stands between quotes.
+    return currency.value.str.strip_chars('"') if currency.is_json else currency.value
 
 
 def _head(event: Event, name: Leaf) -> pl.Expr:

@@ -28,6 +28,7 @@ from backfill.shape.where import Where, compile_where
 
 __all__ = [
     "BAD",
+    "CURRENCY",
     "EVENT",
     "HEAD",
     "ID",
@@ -35,6 +36,8 @@ __all__ = [
     "NAME",
     "TAIL",
     "TIME",
+    "VALUE",
+    "Notice",
     "Shaped",
     "Shaper",
     "compile_shaper",
@@ -44,6 +47,7 @@ __all__ = [
 EVENT, NAME, ID, TIME, HEAD, TAIL = ":event", ":name", ":id", ":time", ":head", ":tail"
 # One of Shaped.ghosts.
 BAD = ":bad"
+VALUE, CURRENCY = ":value", ":currency"
 # A clock that runs ahead, here or at the shop, is no reason to refuse; a wrong zone or year is.
 CLOCK_TOLERANCE = timedelta(minutes=10)
 SHOWN = 200
@@ -57,12 +61,12 @@ class Shaped:
     """What became of a chunk.
 
     `events`: FILE, ROW, EVENT (UInt16, its position in the mapping), NAME, ID (for a hash its digits), TIME
-    (Datetime µs UTC), HEAD and TAIL (the JSON around the id), and KEY of its group under group_by. `invalid`
-    has an entry an event; `rows` are the rows that were read, with FILE and ROW, and under group_by GROUP.
-    `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, NAME (null where that is what is wrong), ID, and
-    BAD, which of `invalid` they are. `groups` are the groups under group_by, of
-    the rows that were not filtered: KEY, and FILE and ROW as their events have them; without group_by it is empty.
-    `older` of the filtered rows are older than what `source.since` asks for; they are not in `rows`, which has SINCE.
+    (Datetime µs UTC), VALUE (Float64) and CURRENCY (both may be null), HEAD and TAIL (the JSON around the id), and KEY
+    of its group under group_by. `invalid` has an entry an event; `rows` are the rows that were read, with FILE and
+    ROW, and under group_by GROUP. `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, NAME (null where
+    that is what is wrong), ID, and BAD, which of `invalid` they are. `groups` are the groups under group_by, of the rows
+    that were not filtered: KEY, and FILE and ROW as their events have them; without group_by it is empty. `older` of
+    the filtered rows are older than what `source.since` asks for; they are not in `rows`, which has SINCE.
     """
 
     rows: pl.DataFrame
@@ -280,6 +284,8 @@ class Shaper:
             plan.name.alias(NAME),
             plan.id.alias(ID),
             plan.time.alias(TIME),
+            plan.value.alias(VALUE),
+            plan.currency.alias(CURRENCY),
             plan.head.alias(HEAD),
             plan.tail.alias(TAIL),
             *key,
@@ -353,7 +359,7 @@ def _plain(plans: list[EventPlan], schema: MappingOf[str, pl.DataType]) -> list[
     """The columns that the events read, so that grouping makes first values of no others."""
     used: set[str] = set()
     for plan in plans:
-        parts = [plan.name, plan.id, plan.time, plan.head, plan.tail, *plan.numbers]
+        parts = [plan.name, plan.id, plan.time, plan.value, plan.currency, plan.head, plan.tail, *plan.numbers]
         parts += [plan.where.holds] if plan.where is not None else []
         parts += [part for check in plan.checks for part in (check.bad, check.shown)]
         for part in parts:

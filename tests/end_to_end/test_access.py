@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import stat
+import subprocess
 
+import httpx
 import pytest
 
-from tests.end_to_end.support import SECRET, STORE
+from tests.end_to_end.support import SECRET, STORE, finish
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,36 @@ def test_mended_access_goes_on(shop, start):
     shop.env["REDO_API_SECRET_FILE"] = str(shop.write("secret", f"{SECRET}\n"))
     assert shop.deliver().events == {"total": 30, "accepted": 30}
     assert box.ids(STORE) == ids
+
+
+def test_a_secret_that_is_replaced_while_a_run_goes_on(shop, start):
+    box = start("unauthorized@12")
+    shop.env["REDO_BASE_URL"] = box.base_url
+    ids = shop.orders(30)
+    shop.mapping()
+    run = shop.deliver("--rate", "1000", "--concurrency", "2", status=77)
+    assert run.events["accepted"] == 12
+    assert box.summary().faults["unauthorized"] == box.summary().statuses["401"]
+    shop.env["REDO_API_SECRET"] = "the-new-one"
+    assert shop.deliver("--endpoint", "bulk").events == {"total": 30, "already_delivered": 12, "accepted": 18}
+    assert box.ids(STORE) == ids
+
+
+def test_a_sandbox_that_takes_only_the_secrets_it_was_given(lone_shop):
+    shop = lone_shop
+    file = shop.write("secrets", "this-one\n\n  and-this \n")
+    process = shop.start("sandbox", "--port", "0", "--secret-file", file, stderr=subprocess.DEVNULL)
+    base, page = (process.stdout.readline().split()[-1] for _ in range(2))
+    assert base == f"{page}v2.2"
+    event = {"eventName": "Order Placed", "customer": {"email": "ada@example.com"}}
+    for secret, status in (("this-one", 202), ("and-this", 202), ("another", 401)):
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert httpx.post(f"{base}/stores/s1/events", json=event, headers=headers).status_code == status
+    process.send_signal(signal.SIGINT)
+    finish(process)
+    shop.write("secrets", "\n")
+    assert "holds no secret" in shop.do("sandbox", "--secret-file", file, status=2).err
+    assert "can't read none" in shop.do("sandbox", "--secret-file", "none", status=2).err
 
 
 def test_nobody_listens(lone_shop):

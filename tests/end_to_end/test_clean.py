@@ -76,9 +76,14 @@ def test_a_canary_of_each_name(shop, box):
     # They go on from there; with both, of the first of each the first in all.
     more = shop.deliver("--limit-each", "2", "--limit", "3", *FAST)
     assert more.summary["by_event_name"] == {
-        "Order Paid": {"already_delivered": 2, "accepted": 1, "pending": 1},
-        "Order Placed": {"already_delivered": 2, "accepted": 2, "pending": 12},
-    }
+        "Order Paid": {
+            "already_delivered": 2, "accepted": 1, "pending": 1, "value": {"USD": "4.00"}, "value_ready": {"USD": "2.00"},
+        },
+        "Order Placed": {
+            "already_delivered": 2, "accepted": 2, "pending": 12,
+            "value": {"USD": "16.00"}, "value_ready": {"USD": "14.00"},
+        },
+    }  # fmt: skip
     assert shop.deliver(*FAST).events == {"total": 20, "already_delivered": 7, "accepted": 13}
     assert box.summary().duplicates == 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backfill.cli.sandbox import _places
 from tests.end_to_end.support import Run, Shop, eventually, finish
 
 
@@ -170,3 +171,15 @@ def test_the_sandbox_command_listens_until_it_is_stopped(lone_shop):
     process.terminate()
     finish(process, None)
     assert process.returncode in {0, 143}
+
+
+def test_faults_are_explained(lone_shop):
+    told = lone_shop.do("sandbox", "--faults", "help").out
+    assert "  503=2%                  503, problem details\n" in told
+    assert "unauthorized@200" in told
+
+
+def test_a_person_is_told_the_page_first():
+    base = "http://127.0.0.1:8787/v2.2"
+    assert _places(base, person=True) == ["page:     http://127.0.0.1:8787/", f"base URL: {base}"]
+    assert _places(base, person=False)[0] == f"base URL: {base}"

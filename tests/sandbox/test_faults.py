@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from backfill.sandbox import Faults, FaultsError, Kind
-from backfill.sandbox.faults import Mischief, Turn
+from backfill.sandbox.faults import _FIELDS, Mischief, Turn
 
 
 def test_parse():
@@ -47,6 +47,8 @@ def test_every_kind_has_a_share_and_every_text_comes_back():
         ("latency=-1", "latency=-1: cannot be below 0"),
         ("latency=5%", '"5%" is a share, but this is none'),
         ("fail_first=1.5", '"1.5" is no whole number'),
+        ("unauthorized@many", 'unauthorized_after: "many" is no number'),
+        ("unauthorized@-1", "unauthorized_after=-1: cannot be below 0"),
         ("fail_status=200", "fail_status=200: is from 400 to 599"),
         ("outage_with=flood", 'outage_with: no fault "flood" Known:'),
     ],
@@ -95,3 +97,25 @@ def test_fail_first_and_then_an_outage():
     assert mischief.turn().kind is Kind.RESET
     now = 105.0
     assert mischief.turn() == Turn(0.0)
+
+
+def test_every_word_is_explained():
+    told = Faults.explained()
+    for word in _FIELDS:
+        example = next(line.split()[0] for line in told.splitlines() if line.startswith(f"  {word}="))
+        assert Faults.parse(example) != Faults()
+    for line in told.partition("Together:\n")[2].splitlines():
+        assert Faults.parse(line.split()[0]) != Faults()
+    assert max(map(len, told.splitlines())) < 80
+
+
+def test_a_secret_is_replaced():
+    faults = Faults.parse("unauthorized@2")
+    assert faults == Faults.parse(str(faults)) == Faults(unauthorized_after=2)
+    mischief = Mischief(faults, lambda: 0.0)
+    answers = [
+        (secret, mischief.refuses(secret, mischief.turn())) for secret in ("old", "older", "old", "new", "older")
+    ]
+    assert answers == [("old", False), ("older", False), ("old", True), ("new", False), ("older", True)]
+    at_once = Mischief(Faults(unauthorized_after=0), lambda: 0.0)
+    assert [at_once.refuses(secret, at_once.turn()) for secret in ("old", "new", "old")] == [True, False, True]

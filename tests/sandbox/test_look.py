@@ -346,3 +346,41 @@ def test_the_same_events_in_other_steps_give_the_same_index(event):
     slow.close()
     quick.close()
     store.close()
+
+
+def test_sums_of_value(send, look, event):
+    """To the cent, each id once, by event name and currency."""
+    orders = [event(value=0.1 * i, valueCurrency="USD", uniqueId=f"{i}") for i in (1, 2, 7)]
+    send(*orders, *orders, event(value=1e308), event(value=1e308), event(value=3, valueCurrency="JPY"))
+    send(event(eventName="Other", value=1.125, valueCurrency="USD"), event(eventName="Other"))
+    send(event(value=5.5, valueCurrency="USD"), store="s2")
+    assert look("overview", store="s1", name="Order Placed")["worth"] == [
+        {"name": "Order Placed", "currency": "USD", "sum": "1.00", "events": 3},
+        {"name": "Order Placed", "currency": None, "sum": f"2{'0' * 308}.00", "events": 2},
+        {"name": "Order Placed", "currency": "JPY", "sum": "3.00", "events": 1},
+    ]
+    assert look("overview", name="Other")["worth"] == [
+        {"name": "Other", "currency": "USD", "sum": "1.125", "events": 1}
+    ]
+    assert look("overview")["worth"][0] == {"name": "Order Placed", "currency": "USD", "sum": "6.50", "events": 4}
+
+
+def test_which_endpoint_an_event_came_by(send, look, box, connect, event):
+    send(event(), event())
+    send(event())
+    connect(box).post("/stores/s1/events/bulk", json={"events": [event()]})
+    assert [look(f"events/{seq}")["bulk"] for seq in (1, 2, 3, 4)] == [False, False, False, True]
+
+
+def test_an_endpoint_that_an_earlier_release_did_not_note(tmp_path, connect, event):
+    path = tmp_path / "events.db"
+    with SandboxThread(Options(database=path)) as box:
+        connect(box).post(SINGLE, json=event(uniqueId="a"))
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE events DROP COLUMN bulk")
+    db.close()
+    with SandboxThread(Options(database=path)) as box:
+        client = connect(box)
+        client.post(SINGLE, json=event(uniqueId="b"))
+        found = [client.get(f"{box.page_url}_sandbox/look/events/{seq}").json()["bulk"] for seq in (1, 2)]
+        assert found == [None, False]

@@ -94,7 +94,7 @@ function frame() {
       el(
         "div",
         { class: "top" },
-        el("div", {}, el("p", { class: "title" }, "Sandbox"), el("p", { class: "faint" }, "A rehearsal. Nothing here has reached a customer.")),
+        el("div", {}, el("p", { class: "title" }, "Sandbox"), el("p", { class: "faint" }, "A rehearsal. Nothing here has reached a customer. All times are in UTC.")),
         status,
       ),
       el(

@@ -45,7 +45,7 @@ export function chart() {
     const names = [...new Set(bars.map((bar) => bar.name))];
     const starts = [...new Set(bars.map((bar) => bar.start.getTime()))];
     const found = new Map(bars.map((bar) => [`${bar.start.getTime()} ${bar.name}`, bar.events]));
-    fill(head, el("th", { scope: "col" }, UNITS[unit]), names.map((one) => el("th", { scope: "col", class: "n" }, name(one))));
+    fill(head, el("th", { scope: "col" }, `${UNITS[unit]}, in UTC`), names.map((one) => el("th", { scope: "col", class: "n" }, name(one))));
     fill(
       numbers,
       starts.map((start) =>
@@ -124,7 +124,7 @@ function svg(bars, unit, palette, width) {
       }),
       Plot.ruleY([0], { stroke: "var(--line)" }),
     ],
-    ariaLabel: `Events over time, by ${UNITS[unit]}`,
+    ariaLabel: `Events over time, by ${UNITS[unit]} in UTC`,
     ariaDescription: `${count(bars.reduce((sum, bar) => sum + bar.events, 0), "event")}, ${day(span[0])} to ${period(span[1], unit)}`,
   });
   // Its own styles are in style.css: the page's policy allows none that a script writes.

@@ -73,7 +73,7 @@ export async function event({ get, link, parts }) {
   const one = await get(`events/${parts[0]}`);
   const came = one.request.events > 1
     ? `number ${one.seq - one.request.first + 1} of ${count(one.request.events, "event")} in a bulk request`
-    : "alone in its request";
+    : { true: "the only one of a bulk request", false: "by itself, at the endpoint for one event", null: "alone in its request" }[one.bulk];
   const facts = [
     ["Customer", one.who ? el("a", { href: link(`customers/${one.who}`) }, name(one.customer || "customer")) : "none: it was dropped"],
     ["Happened", [time(one.timestamp, { exact: true }), one.event.eventTimestamp === undefined && el("span", { class: "tag" }, "not given: the time of arrival")]],

@@ -37,14 +37,14 @@ export function time(moment, { exact = false } = {}) {
   return el("time", { datetime: iso, title: typeof moment === "string" ? moment : iso }, `${day(date)}, ${clock} UTC`);
 }
 
-/** "59.90 USD" by the currency's own places; the number alone where there is no currency. */
+/** "59.90 USD" by the currency's own places; the number alone where there is no currency. A text keeps its digits. */
 export function money(value, currency) {
   if (value === null || value === undefined) return "";
   if (!currency) return String(value);
   try {
-    return new Intl.NumberFormat("en", { style: "currency", currency, currencyDisplay: "narrowSymbol", maximumFractionDigits: 8 })
+    return new Intl.NumberFormat("en", { style: "currency", currency, currencyDisplay: "code", maximumFractionDigits: 8 })
       .formatToParts(value)
-      .filter(({ type }) => type !== "literal")
+      .filter(({ type }) => type !== "literal" && type !== "currency")
       .map(({ value: part }) => part)
       .join("") + ` ${currency}`;
   } catch {

@@ -3,7 +3,7 @@
 import { chart, colours, legend } from "./chart.js";
 import { code, el, fill, name, put, say } from "./dom.js";
 import { rows } from "./events.js";
-import { count, number } from "./format.js";
+import { count, money, number } from "./format.js";
 
 const LATEST = 8;
 
@@ -22,14 +22,27 @@ export async function overview({ get, link, live, filter }) {
 
   const drawing = chart();
   const key = el("ul", { class: "legend" });
+  const worth = el("tbody", {});
+  const sums = el(
+    "section",
+    { hidden: true },
+    el("h2", {}, "What it is worth"),
+    el("p", { class: "faint" }, "The sum of value over all stored events, duplicates left out: to be compared with your shop's own figures."),
+    el(
+      "div",
+      { class: "scroll", tabindex: "0", role: "group", "aria-label": "Sums of value" },
+      el("table", { class: "small worth" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Event"), el("th", { scope: "col", class: "n" }, "Sum of value"), el("th", { scope: "col", class: "n" }, "Events with a value"))), worth),
+    ),
+  );
   const latest = el("ul", { class: "rows" });
   const requests = el("div", { class: "columns" });
-  const start = el("div", {}, empty(live().baseUrl));
+  const start = el("div", {}, empty(live()));
   const full = el(
     "div",
     {},
     figures,
     el("section", {}, el("h2", {}, "When it happened"), el("p", { class: "faint" }, "By each event's own time, in UTC: a wrong year shows here."), el("div", { class: "panel" }, drawing.nodes[0], key, drawing.nodes[1])),
+    sums,
     el("section", {}, el("h2", {}, "Just arrived"), el("p", { class: "faint" }, "The last ones, each with its own time."), latest),
     el("section", {}, el("h2", {}, "Requests"), requests),
   );
@@ -54,6 +67,18 @@ export async function overview({ get, link, live, filter }) {
     const names = filter.name ? now.names.filter((one) => one.name === filter.name) : now.names;
     keep(key, JSON.stringify([names, filter]), () => legend(names, palette, link, filter.name));
     drawing.draw(now.chart, palette);
+    sums.hidden = !now.worth.length;
+    keep(worth, JSON.stringify(now.worth), () =>
+      now.worth.map((one) =>
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, name(one.name)),
+          el("td", { class: "n" }, one.currency ? money(one.sum, one.currency) : `${money(one.sum, null)} without a currency`),
+          el("td", { class: "n" }, number(one.events)),
+        ),
+      ),
+    );
     const { events } = await get("events", filter);
     keep(latest, String(events[0]?.seq), () => rows(events.slice(0, LATEST), link));
     keep(requests, JSON.stringify([now.requests, now.statuses, now.played, now.busiest]), () => answered(now));
@@ -89,12 +114,12 @@ function answered(now) {
   ];
 }
 
-function empty(baseUrl) {
+function empty({ baseUrl, anySecret }) {
   const box = el("section", { class: "empty" }, el("h2", {}, "Nothing has arrived yet"));
   put(
     box,
-    el("p", {}, "Send something here, and watch it arrive. Any word will do as the secret."),
-    code(`REDO_API_SECRET=rehearsal \\\n  backfill run orders.yaml --base-url ${baseUrl}`),
+    el("p", {}, "Send something here, and watch it arrive. ", anySecret ? "Any word will do as the secret." : "Only the secrets in its --secret-file are taken."),
+    code(`REDO_API_SECRET=${anySecret ? "rehearsal" : "…"} \\\n  backfill run orders.yaml --base-url ${baseUrl}`),
     el("p", {}, "Or look at what an earlier rehearsal with ", el("code", {}, "backfill run --sandbox"), " has left:"),
     code("backfill sandbox --database .backfill/sandbox/events.db"),
   );
