@@ -40,7 +40,7 @@ class Bucket:
         with self.filesystem.open_input_stream(f"{self.name}/{key}", compression=None) as source:
             return bytes(source.read())
 
-    def keys(self) -> list[str]:
+    def listed(self) -> list[str]:
         from pyarrow import fs
 
         found = self.filesystem.get_file_info(fs.FileSelector(self.name, recursive=True))

@@ -25,6 +25,7 @@ __all__ = [
     "NEW_IDS",
     "NOT_NEWER_THAN",
     "REHEARSED",
+    "RUNS_TO",
     "SANDBOX",
     "STATE",
     "STORE",
@@ -55,6 +56,9 @@ NEW_IDS = click.option(
 )
 NOT_NEWER_THAN = click.option(
     "--not-newer-than", metavar="AGE", help="Keep events under this age back: 72h, 3d [BACKFILL_NOT_NEWER_THAN]."
+)
+RUNS_TO = click.option(
+    "--runs-to", metavar="URL", help="Copy the run's folder there: s3://bucket/runs, a folder [BACKFILL_RUNS_TO]."
 )
 FILES = click.option(
     "--files",

@@ -33,7 +33,7 @@ def server(require: Callable[[object, str], None]) -> Iterator[Bucket]:
 def s3(server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    for key in server.keys():  # noqa: SIM118 (of a bucket)
+    for key in server.listed():
         server.filesystem.delete_file(f"{server.name}/{key}")
     server.forget()
     yield server
