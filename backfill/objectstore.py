@@ -250,8 +250,8 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         (
-            r"MISSING_AUTHENTICATION_TOKEN|NO_CREDENTIALS|default credentials|DefaultAzureCredential"
-            r"|Could not find credentials|UNAUTHENTICATED|CredentialUnavailable"
+            r"MISSING_AUTHENTICATION_TOKEN|NO_CREDENTIALS|OAuth2 access token|default credentials"
+            r"|DefaultAzureCredential|Could not find credentials|UNAUTHENTICATED|CredentialUnavailable"
         ),
         "no credentials were found",
         "{kind}",
@@ -265,20 +265,12 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         PERMISSIONS + "; {kind}",
     ),
     (
-        (
-            r"SLOW_DOWN|SlowDown|THROTTLING|TooManyRequests|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|InternalError|ServerBusy"
-            r"|status 5\d\d|UNAVAILABLE|Retry policy exhausted.*(?:50\d|429)"
-        ),
-        "the store failed or was too busy, again and again",
-        "run again later",
-    ),
-    (
-        r"curlCode: 6,|Could not resolve|Couldn't resolve",
+        r"curlCode: 6,|CURL error \[6\]|Could not resolve|Couldn't resolve",
         "its host's name could not be found",
         NETWORK,
     ),
     (
-        r"curlCode: 28|Timeout|timed out|DEADLINE_EXCEEDED|Operation too slow",
+        r"curlCode: 28|CURL error \[28\]|Timeout|timed out|DEADLINE_EXCEEDED|Operation too slow",
         "the store did not answer in time",
         NETWORK,
     ),
@@ -290,16 +282,24 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
         (
             r"NETWORK_CONNECTION|curlCode|Couldn't connect|Could not connect|Connection refused|Connection reset"
-            r"|Broken pipe|Fail to get a new connection|PerformWork"
+            r"|Broken pipe|Fail to get a new connection|CURL error"
         ),
         "the store could not be reached, or the connection broke",
         NETWORK,
+    ),
+    (
+        (
+            r"SLOW_DOWN|SlowDown|THROTTLING|TooManyRequests|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|InternalError"
+            r"|ServerBusy|status 5\d\d|UNAVAILABLE|Retry policy exhausted.*(?:50\d|429)"
+        ),
+        "the store failed or was too busy, again and again",
+        "run again later",
     ),
 )
 # By these an error of pyarrow's is known to come from a store, and not from what a file holds.
 _FROM_STORE = re.compile(
     r"AWS Error|google::cloud|Could not create a (?:Read|Write)Object|curlCode|Azure|GetProperties|DownloadTo"
-    r"|When (?:reading|listing|getting|initiating|uploading|completing|resolving|testing)|Path does not exist|blob"
+    r"|When (?:reading|listing|getting|initiating|uploading|completing|resolving|testing)|Path does not exist"
     r"|PerformWork|Retry policy exhausted|Permanent error"
 )
 
@@ -309,9 +309,10 @@ def fault(url: str, error: BaseException) -> Fault | None:
 
     The store's own words are left out where they are understood: they hold request ids, hosts and account names.
     """
-    if not isinstance(error, OSError | RuntimeError):
-        return None
     text = str(error)
+    # What Google's client has no word for, pyarrow calls invalid, as it does a file.
+    if not isinstance(error, OSError) and "google::cloud::Status" not in text:
+        return None
     missing = isinstance(error, FileNotFoundError)
     if not missing and not isinstance(error, PermissionError) and not _FROM_STORE.search(text):
         return None

@@ -404,12 +404,14 @@ def _reader(file: ExportFile) -> Iterator[Any]:
         if file.format == "parquet":
             if isinstance(source, CompressedInputStream):
                 raise ExportError(f"{file.name}: is compressed once more around its own compression", hint="unpack it")
+            # Google answers with an error who goes to an object's end to see where that is.
+            size = source.size() if file.stored else source.seek(0, io.SEEK_END)
             parquet = pq.ParquetFile(
                 source if file.remote else file.uri,
                 metadata=_footer(file, source) if file.stored else None,
                 memory_map=False,
                 pre_buffer=False,
-                buffer_size=BUFFER_BYTES if source.seek(0, io.SEEK_END) >= BUFFERED_FROM else 0,
+                buffer_size=BUFFER_BYTES if size >= BUFFERED_FROM else 0,
                 page_checksum_verification=True,
             )
             yield stack.enter_context(parquet)
