@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,22 @@ class Bucket:
         return sum("list-type=2" in path for _, path in self.asked)
 
 
+def _reader(endpoint: str) -> tuple[str, str]:
+    """The key and the secret of somebody who may do everything with buckets, on a server that holds nothing else."""
+    import boto3
+    import httpx
+
+    httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
+    nobody = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    iam = boto3.client("iam", endpoint_url=endpoint, region_name=REGION, **nobody)
+    iam.create_user(UserName="reader")
+    allowed = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="reader", PolicyName="buckets", PolicyDocument=document)
+    made = iam.create_access_key(UserName="reader")["AccessKey"]
+    return made["AccessKeyId"], made["SecretAccessKey"]
+
+
 @contextmanager
 def bucket(require: Callable[[object, str], None], name: str = "shop-exports") -> Iterator[Bucket]:
     """A bucket that verifies signatures: `environment` is what its reader may use."""
@@ -66,6 +83,7 @@ def bucket(require: Callable[[object, str], None], name: str = "shop-exports") -
         raise
     import logging
 
+    from moto import settings
     from pyarrow import fs
     from werkzeug.serving import make_server
 
@@ -89,7 +107,7 @@ def bucket(require: Callable[[object, str], None], name: str = "shop-exports") -
         return parts
 
     server = make_server("127.0.0.1", 0, application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     stopped: list[bool] = []
 
@@ -101,16 +119,19 @@ def bucket(require: Callable[[object, str], None], name: str = "shop-exports") -
             thread.join()
 
     endpoint = f"http://127.0.0.1:{server.server_port}"
+    settings.INITIAL_NO_AUTH_ACTION_COUNT = float("inf")
+    access_key, secret = _reader(endpoint)
+    settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     environment = {
         "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "AKIAINVENTED00000000",
-        "AWS_SECRET_ACCESS_KEY": "invented/secret+of+nobody",
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     filesystem = fs.S3FileSystem(
-        access_key=environment["AWS_ACCESS_KEY_ID"],
-        secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+        access_key=access_key,
+        secret_key=secret,
         region=REGION,
         endpoint_override=endpoint,
         allow_bucket_creation=True,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import polars as pl
 
@@ -405,7 +405,7 @@ def _reader(file: ExportFile) -> Iterator[Any]:
             if isinstance(source, CompressedInputStream):
                 raise ExportError(f"{file.name}: is compressed once more around its own compression", hint="unpack it")
             # Google answers with an error who goes to an object's end to see where that is.
-            size = source.size() if file.stored else source.seek(0, io.SEEK_END)
+            size = cast("Any", source).size() if file.stored else source.seek(0, io.SEEK_END)
             parquet = pq.ParquetFile(
                 source if file.remote else file.uri,
                 metadata=_footer(file, source) if file.stored else None,

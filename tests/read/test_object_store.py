@@ -174,6 +174,20 @@ def test_a_store_that_is_busy_for_a_moment_is_asked_again(s3: Bucket, tmp_path: 
     assert next(failures, None) is None
 
 
+@pytest.mark.parametrize("what", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
+def test_credentials_that_are_wrong(s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    s3.put("a.csv", b"id\n1\n")
+    assert all_of(opened(tmp_path, f"{s3.url}/*.csv")) == [("1",)]
+    monkeypatch.setenv(what, "AKIAINVENTED00000000")
+    with pytest.raises(ExportError, match="can't be listed: the credentials are not known there") as caught:
+        opened(tmp_path, f"{s3.url}/*.csv")
+    assert "AWS_PROFILE" in caught.value.hint
+    assert "INVENTED" not in caught.value.message
+    # Of one file a store tells no more than that.
+    with pytest.raises(ExportError, match="can't be opened: access was denied"):
+        opened(tmp_path, f"{s3.url}/a.csv")
+
+
 SECRETS = ("AKIAINVENTED00000000", "invented/secret+of+nobody")
 
 
