@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from backfill.sandbox import SandboxThread
 from tests.buckets import Bucket, bucket
 from tests.end_to_end.support import STORE, Done, Shop
 
@@ -131,6 +132,38 @@ def test_a_store_that_dies_while_it_is_read(shop: Shop, s3: Bucket) -> None:
     assert f"{s3.url}/a.parquet" in done.err
     assert "Traceback" not in done.said
     assert s3.environment["AWS_SECRET_ACCESS_KEY"] not in done.said
+
+
+def test_a_store_that_fails_while_its_events_are_sent(shop: Shop, box: SandboxThread, s3: Bucket) -> None:
+    s3.put("a.parquet", parquet(orders(60_000), 5_000))
+    write_mapping(shop, f"{s3.url}/a.parquet")
+    s3.answer = lambda _method, _path: ("403 Forbidden", b"") if box.ids(STORE) else None
+    done = run(shop, "s3.yaml", "--endpoint", "bulk")
+    assert done.status == 65, done.said
+    assert f"{s3.url}/a.parquet: can't be " in done.err
+    assert "access was denied" in done.err
+    told = summary(shop)["events"]
+    assert 0 < told["accepted"] < 60_000
+    s3.answer = lambda _method, _path: None
+    assert run(shop, "s3.yaml", "--endpoint", "bulk").status == 0
+    assert summary(shop)["events"]["already_delivered"] == told["accepted"]
+    assert len(box.ids(STORE)) == 60_000
+
+
+def test_nobody_s_credentials(shop: Shop, s3: Bucket) -> None:
+    s3.put("a.csv", orders(3).write_csv().encode())
+    write_mapping(shop, f"{s3.url}/*.csv")
+    del shop.env["AWS_ACCESS_KEY_ID"], shop.env["AWS_SECRET_ACCESS_KEY"]
+    done = run(shop, "s3.yaml")
+    assert done.status == 65, done.said
+    assert f"{s3.url}/*.csv: can't be listed: " in done.err
+    assert "AWS_PROFILE" in done.err
+    # As the tools of the store do, it looks into the home folder.
+    folder = Path(shop.env["HOME"]) / ".aws"
+    folder.mkdir()
+    key, secret = s3.environment["AWS_ACCESS_KEY_ID"], s3.environment["AWS_SECRET_ACCESS_KEY"]
+    (folder / "credentials").write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+    assert run(shop, "s3.yaml").status == 0
 
 
 @pytest.mark.parametrize("kind", ["bucket", "folder"])
