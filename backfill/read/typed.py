@@ -340,11 +340,12 @@ def _footer(file: ExportFile, source: Any) -> Any:
     import pyarrow.parquet as pq
 
     mark = (file.uri, source.size(), repr(sorted((source.metadata() or {}).items())).encode())
-    if mark not in _footers:
-        _footers[mark] = pq.read_metadata(source)
-        while len(_footers) > _FOOTERS:
+    found = _footers.get(mark)
+    if found is None:
+        found = _footers[mark] = pq.read_metadata(source)
+        if len(_footers) > _FOOTERS:
             _footers.popitem(last=False)
-    return _footers[mark]
+    return found
 
 
 def holds(name: str, wanted: Collection[str]) -> bool:
