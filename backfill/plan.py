@@ -60,4 +60,7 @@ def plan(draft: Draft, now: datetime, files: Sequence[str] = ()) -> Plan:
         raise unread_error(list(export.unread.values()))
     if problems or draft.mapping is None:
         raise MappingError(str(draft.path), problems)
+    if draft.mapping.source.group_by is None:
+        # The rows of groups are put together again: what was not fetched of them would have to be sought far and wide.
+        export = replace(export, wanted=frozenset(needed))
     return Plan(draft.mapping, export, compile_shaper(draft.mapping, export.schema, now))

@@ -17,6 +17,7 @@ from backfill import mapping as mappings
 from backfill.attempt import Attempt
 from backfill.check import look_for_new_names, name_in
 from backfill.chosen import sends
+from backfill.copies import copy_run
 from backfill.enough import too_few, warnings_of
 from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError, as_told
 from backfill.index import State
@@ -62,6 +63,7 @@ MOST_NOTED = 10
 @dataclass(frozen=True)
 class Result:
     """How a run ended. `summary` is what summary.json holds, `folder` where it is; `error` is what stopped it.
+    `copy` is where its folder was copied, or "".
 
     `extras` names what else was written there for the user: rejected.csv, rejected.ndjson, changed.ndjson.
     """
@@ -72,6 +74,7 @@ class Result:
     folder: Path
     error: BackfillError | None = None
     extras: tuple[str, ...] = field(default=())
+    copy: str = ""
 
 
 def run(
@@ -150,6 +153,8 @@ class _Going:
     found: Survey = field(default_factory=Survey)
     delivered: Delivered = field(default_factory=Delivered)
     course: Course = field(default_factory=Course)
+    copy: str = ""
+    is_copied: bool = True
     waits: Waits = field(init=False)
 
     def __post_init__(self) -> None:
@@ -160,6 +165,7 @@ class _Going:
         try:
             arise()
             self._check()
+            self._copy_early()
             self._send()
             if self.found.unread:
                 self._failed(unread_error(self.found.unread))
@@ -308,6 +314,33 @@ class _Going:
             hint = f"make room or mend the permissions in {settings.state}, then run again"
             self._failed(StorageError(f"running the sandbox: {error}", hint=hint))
 
+    def _copy_early(self) -> None:
+        """What the check found is copied before anything is sent: a machine that goes away takes its disk along."""
+        if self.settings.runs_to and (self.folder.has("rejected.csv") or self.folder.has("changed.ndjson")):
+            try:
+                copy_run(self.folder.path, self.settings.runs_to)
+            except StorageError as error:
+                self.observer.note(f"{error.message}; it is tried again at the end")
+
+    def _copy(self) -> bool:
+        """Copy the folder as the run leaves it. That it fails is how the run ended if all else went well."""
+        if self.settings.runs_to:
+            try:
+                self.copy = copy_run(self.folder.path, self.settings.runs_to)
+            except StorageError as error:
+                if self.delivered.error is not None:
+                    self.observer.note(f"{error.message}; {error.hint}")
+                self._failed(error)
+                self.is_copied = False
+        return self.is_copied
+
+    def _write(self, problems: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        """The report, as it stands now. Raises StorageError."""
+        status, summary = self._summary()
+        self.folder.write("report.html", self._page(status, summary, problems))
+        self.folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        return status, summary
+
     def _finish(self) -> Result:
         # An error in the survey leaves undecided what only the whole export shows.
         conclude(self.found, self.planned.export)
@@ -315,9 +348,9 @@ class _Going:
         self.folder.wait(None)
         try:
             self.folder.close()
-            status, summary = self._summary()
-            self.folder.write("report.html", self._page(status, summary, problems))
-            self.folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+            status, summary = self._write(problems)
+            if not self._copy():
+                status, summary = self._write(problems)
             self.ledger.end_run(self.number, status, summary)
         except StorageError as error:
             # What the disk does not take is still shown; there may be room for the end of the run in the ledger.
@@ -326,7 +359,7 @@ class _Going:
             with suppress(StorageError):
                 self.ledger.end_run(self.number, status, summary)
         extras = tuple(name for name in ("rejected.csv", "rejected.ndjson", "changed.ndjson") if self.folder.has(name))
-        return Result(status, summary, problems, self.folder.path, self.delivered.error, extras)
+        return Result(status, summary, problems, self.folder.path, self.delivered.error, extras, self.copy)
 
     def _page(self, status: int, summary: dict[str, Any], problems: list[dict[str, Any]]) -> str:
         page = run_page(
@@ -353,6 +386,8 @@ class _Going:
             status=status,
             unchanged=self.passed,
         )
+        if self.settings.runs_to and self.is_copied:
+            summary["runs_to"] = f"{self.settings.runs_to}/{self.folder.path.name}"
         return status, summary
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backfill import api
+from backfill.copies import place_of_copies
 from backfill.errors import SettingsError
 from backfill.mapping import Delivery, DurationError, parse_duration
 from backfill.send import check_base_url
@@ -42,6 +43,7 @@ class Flags:
     new_ids: bool = False
     reread: bool = False
     state: Path | None = None
+    runs_to: str | None = None
     files: tuple[str, ...] = ()
 
 
@@ -49,7 +51,8 @@ class Flags:
 class Settings:
     """How a run delivers. `rate` is in requests/s, `limit` in events, `limit_each` in events of each name;
     `not_newer_than` is the age (`72h`) below which events are kept back, or ""; `min_rows` is how many rows the export
-    has to hold. The secret is in no repr.
+    has to hold. `runs_to` is where the run's folder is copied, or "". The secret is in no
+    repr.
     """
 
     store: str
@@ -63,6 +66,7 @@ class Settings:
     limit_each: int | None = None
     not_newer_than: str = ""
     min_rows: int | None = None
+    runs_to: str = ""
     sandbox: bool = False
     consent: bool = False
     retry_rejected: bool = False
@@ -112,7 +116,7 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
     for option, limit in (("--limit", flags.limit), ("--limit-each", flags.limit_each)):
         if limit is not None and limit < 1:
             raise SettingsError(f"{option} {limit}: at least 1 event must be sent", hint=_LEAVE_OUT)
-    warnings = []
+    warnings: list[str] = []
     if rate > api.REQUESTS_PER_SECOND:
         warnings.append(
             f"rate {rate:g}/s: the store takes {api.REQUESTS_PER_SECOND} requests/s, live traffic included; "
@@ -133,11 +137,24 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
         limit_each=flags.limit_each,
         not_newer_than=kept_back(delivery, flags, environment),
         min_rows=_min_rows(flags, environment),
+        runs_to=_runs_to(flags, environment, warnings),
         sandbox=flags.sandbox,
         consent=flags.yes or flags.sandbox or delivery.flows == "acknowledged",
         retry_rejected=flags.retry_rejected,
         warnings=tuple(warnings),
     )
+
+
+def _runs_to(flags: Flags, environment: MappingOf[str, str], warnings: list[str]) -> str:
+    """Where the run's folder is copied; "" when it is not, as that of a rehearsal."""
+    text = flags.runs_to or environment.get("BACKFILL_RUNS_TO")
+    if not text:
+        return ""
+    found = place_of_copies(text, "--runs-to" if flags.runs_to else "BACKFILL_RUNS_TO")
+    if flags.sandbox:
+        warnings.append("a rehearsal's folder is not copied (--runs-to)")
+        return ""
+    return found
 
 
 def kept_back(delivery: Delivery, flags: Flags, environment: MappingOf[str, str] = os.environ) -> str:

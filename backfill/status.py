@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from backfill.report import last_run, waiting_in
 from backfill.settings import Flags, state_folder
 from backfill.since import shown
 
-__all__ = ["last_report", "status", "without_report"]
+__all__ = ["copy_of", "last_report", "status", "without_report"]
 
 RUNNING = "running"
 MOST_LETTERS = 200
@@ -54,8 +55,25 @@ def last_report(mapping: Path | None, flags: Flags) -> Path:
     if found is None and not flags.sandbox:
         found = last_run(folder / "sandbox")
     if found is None:
-        raise UsageError(f"no run has a report in {folder}", hint="`backfill run` writes one")
+        copy = _last_copy(folder)
+        hint = f"the last run's is at {copy}/report.html" if copy else "`backfill run` writes one"
+        raise UsageError(f"no run has a report in {folder}", hint=hint)
     return found / "report.html"
+
+
+def copy_of(report: Path) -> str:
+    """Where the report of a run was copied; "" when it was not."""
+    with suppress(OSError, ValueError):
+        summary = json.loads(report.with_name("summary.json").read_text(encoding="utf-8"))
+        if summary.get("runs_to"):
+            return f"{summary['runs_to']}/{report.name}"
+    return ""
+
+
+def _last_copy(folder: Path) -> str:
+    with Ledger.read(folder) as ledger:
+        return next((record.summary["runs_to"] for record in ledger.runs(5)
+                     if record.summary and "runs_to" in record.summary), "")  # fmt: skip
 
 
 def without_report(mapping: Path | None, flags: Flags, found: Path) -> str:

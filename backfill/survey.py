@@ -24,6 +24,7 @@ from backfill.index import Checksum, State, UInt64s, checksum, hashes, place_of
 from backfill.ledger import Ledger, contents, keys
 from backfill.mapping import parse_duration
 from backfill.plan import Plan
+from backfill.read import Export
 from backfill.records import FILE, ROW, Chunk, Events, Rejection
 from backfill.shape import BAD, CURRENCY, EVENT, HEAD, ID, KEY, NAME, SINCE, TAIL, TIME, VALUE, Shaped
 from backfill.sums import Sums
@@ -130,9 +131,7 @@ def survey(
         if isinstance(one, _Checked):
             _add(found, planned, one, now, twins, keep)
         if reject:
-            invalid = one.shaped.invalid if isinstance(one, _Checked) else []
-            if invalid or chunk.unreadable:
-                reject(one.shaped.rows if isinstance(one, _Checked) else chunk.frame, [*chunk.unreadable, *invalid])
+            _reject(one, export, reject)
         if watch:
             found.reached = export.reached()
             watch(found)
@@ -153,6 +152,16 @@ def survey(
         stats.count = ready.get(name, 0)
     look_at_names(found)
     return found
+
+
+def _reject(one: _Checked | Chunk, export: Export, reject: Rejecter) -> None:
+    """Hand on the rows of a chunk that are rejected, with all their columns."""
+    chunk = one if isinstance(one, Chunk) else one.chunk
+    invalid = one.shaped.invalid if isinstance(one, _Checked) else []
+    if invalid or chunk.unreadable:
+        rows = one.shaped.rows if isinstance(one, _Checked) else chunk.frame
+        rejections = [*chunk.unreadable, *invalid]
+        reject(export.with_all_columns(rows, {(bad.file, bad.row) for bad in rejections}), rejections)
 
 
 def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.NDArray[np.bool_], keep: _Keep) -> None:
@@ -361,4 +370,6 @@ def _reject_late(found: Survey, planned: Plan, scratch: Path | None, reject: Rej
     for one in again(planned, found, scratch, found.index.states == State.INVALID):
         hits = one.rows.select(FILE, ROW).join(wanted, on=[FILE, ROW], how="semi")
         if hits.height:
-            reject(one.rows, [late_rejection(by_place[place], planned.export) for place in hits.rows()])
+            places = hits.rows()
+            rejections = [late_rejection(by_place[place], planned.export) for place in places]
+            reject(planned.export.with_all_columns(one.rows, places), rejections)

@@ -90,6 +90,9 @@ def _hangs_together(planned: Plan) -> bool:
 
 def _is_settled(opened: OpenedFile, now: datetime) -> bool:
     """Whether a later change would show: what a web server gives is another copy each time."""
+    if opened.file.stored and opened.fingerprint.version:
+        # An object is replaced whole, and another content has another ETag.
+        return True
     age = now.timestamp() - opened.fingerprint.modified_ns / 1e9
     return opened.file.copy is None and age >= SETTLED_SECONDS
 

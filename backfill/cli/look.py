@@ -42,12 +42,14 @@ def report(mapping: Path | None, *, opening: bool, **options: Any) -> int:
     backfill report orders.yaml --open             look at it in the browser
     backfill report orders.yaml --sandbox --open   the rehearsal's
     """
-    from backfill.status import last_report, without_report
+    from backfill.status import copy_of, last_report, without_report
 
     path = last_report(mapping, flags(options))
     show(str(path))
     if note := without_report(mapping, flags(options), path):
         click.echo(f"note: {note}", err=True)
+    if copy := copy_of(path):
+        click.echo(f"note: it was copied to {copy}", err=True)
     if opening:
         click.launch(str(path))
     return 0

@@ -15,6 +15,7 @@ from backfill.cli.shared import (
     MIN_ROWS,
     NEW_IDS,
     NOT_NEWER_THAN,
+    RUNS_TO,
     SANDBOX,
     STATE,
     STORE,
@@ -49,6 +50,7 @@ __all__ = ["run"]
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
 @click.option("--reread", is_flag=True, help="Read everything: unchanged files, and what source.since leaves out.")
 @STATE
+@RUNS_TO
 @FILES
 @NEW_IDS
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")
@@ -116,6 +118,7 @@ def _show(result: Result, observer: Plain) -> None:
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in
                   ("report.html", *result.extras) if (result.folder / name).exists()]  # fmt: skip
+        places += [f"copied to: {result.copy}/"] if result.copy else []
         show(
             result_text(
                 result.summary, *describe(result.status, result.summary, told=result.error is not None), places

@@ -26,6 +26,7 @@ __all__ = [
     "NEW_IDS",
     "NOT_NEWER_THAN",
     "REHEARSED",
+    "RUNS_TO",
     "SANDBOX",
     "STATE",
     "STORE",
@@ -59,6 +60,9 @@ NOT_NEWER_THAN = click.option(
 )
 MIN_ROWS = click.option(
     "--min-rows", type=click.IntRange(1), metavar="N", help="Send nothing if fewer rows were read [BACKFILL_MIN_ROWS]."
+)
+RUNS_TO = click.option(
+    "--runs-to", metavar="URL", help="Copy the run's folder there: s3://bucket/runs, a folder [BACKFILL_RUNS_TO]."
 )
 FILES = click.option(
     "--files",

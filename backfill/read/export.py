@@ -13,11 +13,13 @@ from typing import Protocol
 import polars as pl
 
 from backfill.errors import ExportError, SettingsError
+from backfill.objectstore import fault
 from backfill.read.dialect import CsvSettings
-from backfill.read.files import Format, find_files, fingerprint
+from backfill.read.files import Format, find_files, fingerprint, unreadable
 from backfill.read.opened import OpenedFile, open_file
 from backfill.read.pieces import Columns, Held, Piece, Start, pieces
 from backfill.read.repaired import REPORT_COLUMNS
+from backfill.read.rest import Rest, rows_at
 from backfill.read.typed import Older
 from backfill.read.widen import merge
 from backfill.records import FILE, ROW, Chunk, UnreadFile
@@ -48,7 +50,8 @@ class Export:
 
     `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `unread` are
     the files that can't even be opened, by position. `notes` say what is odd about the files, in words for the user.
-    `alone`: it is one file; if that can't be read, nothing can. `older` is what of Parquet files is not wanted.
+    `alone`: it is one file; if that can't be read, nothing can. `older` is what of Parquet files is not wanted; of a
+    store's objects the columns `wanted` alone are fetched (None: all), and `with_all_columns` fetches the others.
     """
 
     files: list[OpenedFile]
@@ -58,6 +61,7 @@ class Export:
     unread: dict[int, UnreadFile] = field(default_factory=dict)
     alone: bool = False
     older: Older | None = None
+    wanted: frozenset[str] | None = None
 
     def name(self, position: int) -> str:
         return self._names[position]
@@ -125,9 +129,30 @@ class Export:
     def _opened(self) -> dict[int, OpenedFile]:
         return {one.file.position: one for one in self.files}
 
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns(self.schema, self.null_values, self.older, self.wanted)
+
+    @cached_property
+    def _rest(self) -> Rest:
+        return Rest(self._columns)
+
+    def with_all_columns(self, frame: pl.DataFrame, places: Collection[tuple[int, int]]) -> pl.DataFrame:
+        """Of a frame made of this export's chunks the rows at these places (FILE, ROW), with what was not fetched of
+        them. Of an export that is read whole, the frame as it is. Raises ExportError.
+        """
+        if not self._rest.is_left(self.files) or not frame.height or not places:
+            return frame
+        parts = []
+        for part in rows_at(frame, places).partition_by(FILE, maintain_order=True):
+            opened = self._opened[part[FILE][0]]
+            parts.append(self._rest.added(opened, part))
+            self._same(opened)
+        return pl.concat(parts) if parts else frame.clear()
+
     def _from(self, start: Start | None) -> Iterator[tuple[Start | None, Chunk]]:
         """The chunks from the one that starts there on, each with its start."""
-        held = Held(Columns(self.schema, self.null_values, self.older))
+        held = Held(self._columns)
         for position in sorted(self._opened.keys() | self.unread.keys()):
             if start and position < start.file:
                 continue
@@ -188,14 +213,17 @@ class Export:
         self._same(opened)
         mine = start if start and start.file == opened.file.position else None
         try:
-            for piece in pieces(opened, Columns(self.schema, self.null_values, self.older), mine):
-                # Looked at after reading: a piece of a file that has changed is not what was checked.
-                self._same(opened)
+            for piece in pieces(opened, self._columns, mine):
+                # Looked at after reading: a piece of a file that has changed is not what was checked. A store is asked
+                # at the file's end only: who reads again compares what was made of each chunk.
+                if not opened.file.stored:
+                    self._same(opened)
                 yield piece
         except (OSError, EOFError, zlib.error) as error:
             # What is cut under the reader looks like this, too.
-            self._same(opened)
-            raise ExportError(f"{opened.file.name}: can't be read: {error}", hint="fetch it again") from error
+            if not (opened.file.stored and fault(opened.file.uri, error)):
+                self._same(opened)
+            raise unreadable(opened.file, error, hint="fetch it again") from error
         self._same(opened)
 
     def _same(self, opened: OpenedFile) -> None:

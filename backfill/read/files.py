@@ -5,20 +5,31 @@ from __future__ import annotations
 import difflib
 import glob
 import io
-import ipaddress
 import os
 import re
-import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from backfill.errors import ExportError, SettingsError
+from backfill.errors import ExportError
+from backfill.objectstore import fault, is_stored
+from backfill.read.remote import (
+    Fingerprint,
+    WebCopy,
+    expand,
+    is_remote,
+    is_web,
+    key,
+    open_stored,
+    root,
+    stored_fingerprint,
+    web_name,
+)
 
-__all__ = ["ExportFile", "Fingerprint", "Format", "find_files", "fingerprint", "open_bytes"]
+__all__ = ["ExportFile", "Fingerprint", "Format", "find_files", "fingerprint", "open_bytes", "unreadable"]
 
 Format = Literal["csv", "parquet", "ndjson", "arrow", "excel"]
 
@@ -48,27 +59,6 @@ GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 # How Hive and Spark name the folder of rows that have no value.
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SEE_TO = "see to its place, its permissions and the connection to it, then run again"
-REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
-
-
-class WebCopy:
-    """What a web server gave for a URL, fetched once, when it is first asked for: a second answer may be another one,
-    Parquet is read from its end, and a connection may not last as long as a run. The copy goes when this object does.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._path: Path | None = None
-
-    def path(self) -> Path:
-        """Where the copy is. Raises OSError."""
-        if self._path is None:
-            handle, name = tempfile.mkstemp(prefix="backfill-")
-            weakref.finalize(self, Path(name).unlink, missing_ok=True)
-            with os.fdopen(handle, "wb") as spool:
-                _fetch(self.url, spool)
-            self._path = Path(name)
-        return self._path
 
 
 class Reached:
@@ -122,37 +112,30 @@ class ExportFile:
     def remote(self) -> bool:
         return is_remote(self.uri)
 
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """What tells that a file was written since: size in bytes, time of the last change, and its inode."""
-
-    size: int
-    modified_ns: int
-    version: str = ""
-
-
-def is_remote(uri: str) -> bool:
-    return "://" in uri and urlsplit(uri).scheme in REMOTE
-
-
-def _is_web(uri: str) -> bool:
-    return is_remote(uri) and urlsplit(uri).scheme in {"http", "https"}
+    @property
+    def stored(self) -> bool:
+        """Whether it is an object of a store, which is read where it is, a part at a time."""
+        return is_stored(self.uri)
 
 
 def fingerprint(file: ExportFile) -> Fingerprint:
     """What the file is like now; of a web server, the copy. Raises ExportError."""
     try:
-        if file.remote and not file.copy:
-            filesystem, path = _object_store(file.uri)
-            info = filesystem.get_file_info(path)
-            return Fingerprint(info.size or 0, info.mtime_ns or 0)
+        if file.stored:
+            return stored_fingerprint(file.uri)
         # Not Path.stat: a third of the time, and it is asked three times a file.
         stat = os.stat(file.copy.path() if file.copy else file.uri)  # noqa: PTH116
     except OSError as error:
-        doing = "opened" if file.remote else "read"
-        raise ExportError(f"{file.name}: can't be {doing}: {error.strerror or error}", hint=SEE_TO) from error
+        raise unreadable(file, error, "opened" if file.remote else "read") from error
     return Fingerprint(stat.st_size, stat.st_mtime_ns, str(stat.st_ino))
+
+
+def unreadable(file: ExportFile, error: BaseException, what: str = "read", hint: str = SEE_TO) -> ExportError:
+    """What is told of a file that can't be opened or read; of an object store's file, what the store meant."""
+    meant = fault(file.uri, error) if file.stored else None
+    if meant is not None:
+        return ExportError(f"{file.name}: can't be {what}: {meant.why}", hint=meant.hint)
+    return ExportError(f"{file.name}: can't be {what}: {getattr(error, 'strerror', None) or error}", hint=hint)
 
 
 def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> list[ExportFile]:
@@ -170,11 +153,11 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
         except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL in it, nobody's home, no URL
             reason = getattr(error, "strerror", None) or error
             raise ExportError(f"{entry}: can't be looked for: {reason}", hint=SEE_TO) from error
-        folder = _root(entry) if is_remote(entry) else _folder(entry, base)
+        folder = root(entry) if is_remote(entry) else _folder(entry, base)
         for uri, name in expanded:
             if uri not in seen:
                 seen.add(uri)
-                copy = WebCopy(uri) if _is_web(uri) else None
+                copy = WebCopy(uri) if is_web(uri) else None
                 file_format = _format(uri, name, declared)
                 found.append(ExportFile(len(found), uri, name, file_format, _hive(uri, folder), copy))
     return found
@@ -187,20 +170,26 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     zlib.error.
     """
     try:
-        raw = _open(file)
+        if file.stored:
+            # Readers of columns ask for the parts that they want; others read on and on.
+            raw = open_stored(file.uri, on_and_on=file.format not in ("parquet", "arrow"))
+        else:
+            raw = (file.copy.path() if file.copy else Path(file.uri)).open("rb", buffering=BUFFER_BYTES)
         file.reached.opened(raw)
-    except (OSError, ValueError) as error:  # ValueError: pyarrow on a URL that it can't take
-        reason = getattr(error, "strerror", None) or error
-        raise ExportError(f"{file.name}: can't be opened: {reason}", hint=SEE_TO) from error
+    except (OSError, ValueError) as error:
+        raise unreadable(file, error, "opened") from error
     try:
         if isinstance(raw, io.BufferedReader):
             magic = raw.peek(4)[:4]
+        elif file.stored and file.format == "parquet":
+            # Nothing is fetched that only confirms what it is called.
+            return raw
         else:
             magic = raw.read(4)
             raw.seek(0)
     except OSError as error:
         raw.close()
-        raise ExportError(f"{file.name}: can't be read: {error.strerror or error}", hint=SEE_TO) from error
+        raise unreadable(file, error) from error
     if magic[:2] == GZIP or magic == ZSTD:
         from pyarrow import CompressedInputStream
 
@@ -212,74 +201,11 @@ def open_bytes(file: ExportFile) -> BinaryIO:
     return raw
 
 
-def _open(file: ExportFile) -> BinaryIO:
-    if file.remote and not file.copy:
-        filesystem, path = _object_store(file.uri)
-        return cast("BinaryIO", filesystem.open_input_file(path))
-    return (file.copy.path() if file.copy else Path(file.uri)).open("rb", buffering=BUFFER_BYTES)
-
-
-def _object_store(uri: str) -> tuple[Any, str]:
-    """What pyarrow opens s3://, gs:// and az:// with (credentials come by the usual chains), and the path in it."""
-    from pyarrow import fs
-
-    try:
-        found: tuple[Any, str] = fs.FileSystem.from_uri(re.sub("^gcs://", "gs://", re.sub("^az://", "abfs://", uri)))
-    except ValueError as error:
-        raise OSError(str(error)) from error
-    return found
-
-
-def _fetch(url: str, into: BinaryIO) -> None:
-    import httpx
-
-    at = httpx.URL(url)
-    try:
-        for _ in range(5):
-            with httpx.stream("GET", at) as response:
-                there = response.next_request
-                if there is None:
-                    if response.status_code != httpx.codes.OK:
-                        raise OSError(f"the server answered {response.status_code}")
-                    into.writelines(response.iter_bytes())
-                    return
-            if (there.url.scheme, there.url.host, there.url.port) != (at.scheme, at.host, at.port):
-                raise OSError(f"the server redirects to {there.url.scheme}://{there.url.host}, where nobody said it is")
-            at = there.url
-        raise OSError("the server redirects again and again")
-    except httpx.HTTPError as error:
-        raise OSError(str(error) or type(error).__name__) from error
-
-
-def _web_name(entry: str) -> str:
-    """What messages call a URL on the web: without its query, which may be what lets one in. Raises SettingsError."""
-    import httpx
-
-    try:
-        url = httpx.URL(entry)
-        host = url.host
-    except (httpx.InvalidURL, ValueError, UnicodeError):
-        raise SettingsError("a URL in source.files is no URL", hint="as in https://example.com/orders.csv") from None
-    place = f"{url.scheme}://{url.netloc.decode()}{url.path}"
-    if url.userinfo:
-        raise SettingsError(
-            f"{place}: the URL holds a user or password", hint="leave it out; a presigned URL needs none"
-        )
-    if url.scheme == "http" and not _is_this_machine(host):
-        raise SettingsError(f"{place}: is not encrypted, and could be changed on its way", hint="use https://")
-    return place
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, str]]:
-    if is_remote(entry):
-        return _expand_remote(entry)
+    if is_web(entry):
+        return [(entry, web_name(entry))]
+    if is_stored(entry):
+        return [(url, url) for url in expand(entry, lambda name: bool(declared or _suffix(name) in SUFFIXES))]
     path = Path(entry).expanduser()
     full = path if path.is_absolute() else base / path
     if full.is_dir():
@@ -316,36 +242,10 @@ def _near(name: str, names: Sequence[str]) -> str:
     return folded[close[0]] if close else ""
 
 
-def _expand_remote(entry: str) -> list[tuple[str, str]]:
-    if not _is_listed(entry):
-        return [(entry, _web_name(entry) if _is_web(entry) else entry)]
-    from pyarrow import fs
-
-    root = _root(entry)
-    scheme = entry.split("://", 1)[0]
-    filesystem, path = _object_store(root)
-    try:
-        listing = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
-    except OSError as error:
-        raise ExportError(f"{entry}: can't be listed: {error}", hint=SEE_TO) from error
-    pattern = re.compile(glob_pattern(entry if glob.has_magic(entry) else entry + "**"))
-    names = sorted(f"{scheme}://{info.path}" for info in listing if info.is_file)
-    names = [name for name in names if pattern.fullmatch(name) and _suffix(name) in SUFFIXES]
-    if not names:
-        raise ExportError(f"{entry}: no file matches", hint="look at the pattern of source.files, and into the bucket")
-    return [(name, name) for name in names]
-
-
-def glob_pattern(text: str) -> str:
-    """A regular expression for a glob: `*` and `?` stay within a folder, `**` does not."""
-    parts = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(parts.get(part, re.escape(part)) for part in re.split(r"(\*\*|\*|\?)", text))
-
-
 def _format(uri: str, name: str, declared: Format | None) -> Format:
     if declared:
         return declared
-    known = SUFFIXES.get(_suffix(urlsplit(uri).path if is_remote(uri) else uri))
+    known = SUFFIXES.get(_suffix(key(uri) if is_remote(uri) else uri))
     if known is None:
         raise ExportError(f"{name}: its suffix says nothing about its format", hint="set source.format in the mapping")
     return known
@@ -374,18 +274,6 @@ def _folder(entry: str, base: Path) -> str:
     parts = full.parent.parts
     literal = len(parts) if full.is_file() else next((i for i, p in enumerate(parts) if glob.has_magic(p)), len(parts))
     return _absolute(str(Path(*parts[:literal])))
-
-
-def _root(entry: str) -> str:
-    """The same of a URL; all of it where a web server or an object store is asked for one file."""
-    if not _is_listed(entry):
-        return entry
-    return re.split(r"[*?\[]", entry, maxsplit=1)[0].rpartition("/")[0]
-
-
-def _is_listed(url: str) -> bool:
-    """Whether a URL stands for the files that a listing shows; a web server has none."""
-    return not _is_web(url) and (glob.has_magic(url) or url.endswith("/"))
 
 
 def _absolute(name: str) -> str:

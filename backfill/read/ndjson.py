@@ -53,12 +53,14 @@ class BadLine:
 class BatchRows:
     """Some rows of a typed file: `rows` (UInt64) counts from 1; for NDJSON it is the physical line.
 
-    `bad` are the lines that can't be read.
+    `bad` are the lines that can't be read. `group` is where one can go on reading: the row group of an object's
+    Parquet, and how many frames of it are before these.
     """
 
     frame: pl.DataFrame
     rows: pl.Series
     bad: list[BadLine]
+    group: tuple[int, int] | None = None
 
 
 def ndjson_schema(file: ExportFile) -> Schema:

@@ -11,7 +11,8 @@ import polars as pl
 
 from backfill.errors import ExportError
 from backfill.read.dialect import HEAD_BYTES, CsvSettings, Dialect, rename, sniff
-from backfill.read.files import ExportFile, Fingerprint, fingerprint, open_bytes
+from backfill.read.files import ExportFile, fingerprint, open_bytes, unreadable
+from backfill.read.remote import Fingerprint
 from backfill.read.repaired import REPORT_COLUMNS, plain, seen_in
 from backfill.read.typed import schema_of
 from backfill.records import FILE, ROW
@@ -51,7 +52,7 @@ def open_file(file: ExportFile, csv: CsvSettings) -> OpenedFile | None:
                 head += raw.read(HEAD_BYTES - FIRST_BYTES)
             whole = len(head) < HEAD_BYTES
     except (OSError, EOFError, zlib.error) as error:
-        raise ExportError(f"{file.name}: can't be read: {error}", hint="fetch it again") from error
+        raise unreadable(file, error, hint="fetch it again") from error
     style = seen_in(head, whole, csv.encoding)
     repaired = sniff(head, whole, style) if style else None
     if repaired is not None and repaired.columns[-len(REPORT_COLUMNS) :] == REPORT_COLUMNS:

@@ -6,7 +6,7 @@ would take 140 s, where one file with the same rows takes 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import cast
@@ -25,7 +25,7 @@ from backfill.read.typed import Older, read_batches
 from backfill.read.widen import widened
 from backfill.records import FILE, ROW, Chunk, Rejection
 
-__all__ = ["Columns", "Held", "Piece", "Start", "pieces"]
+__all__ = ["Columns", "Held", "Piece", "Start", "pieces", "under"]
 
 # Of this a chunk is large enough: as much as half a block, which shaping takes at nearly the full speed.
 CHUNK_ROWS = 10_000
@@ -36,11 +36,14 @@ UNREADABLE = ("ragged", "undecodable", "quote", "not_json", "still_unreadable")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of the whole export, the texts that are null, and what of Parquet files is not wanted."""
+    """The columns of the whole export, the texts that are null, and what of Parquet files is not wanted: older rows,
+    and of a store's objects the columns that are not `wanted` (None: all are).
+    """
 
     schema: dict[str, pl.DataType]
     null_values: Sequence[str] = ()
     older: Older | None = None
+    wanted: Collection[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Start:
 
     file: int
     number: int
-    place: Place | None
+    place: Place | tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,16 @@ def pieces(opened: OpenedFile, columns: Columns, start: Start | None = None) -> 
     """The file's pieces from `start` on, the same ones whenever it is read."""
     first = start.number if start else 0
     if opened.dialect is None:
-        batches = read_batches(opened.file, opened.schema, first, columns.older)
+        group = start.place if start and isinstance(start.place, tuple) else None
+        batches = read_batches(opened.file, opened.schema, first, columns.older, columns.wanted, group)
         for number, batch in enumerate(batches, first):
             bad = [Rejection(opened.file.position, b.number, "not_json", b.detail, text=b.text) for b in batch.bad]
             chunk = _chunk(opened, columns, batch.frame, batch.rows, bad)
-            yield Piece(opened, Start(opened.file.position, number, None), chunk)
+            yield Piece(opened, Start(opened.file.position, number, batch.group), chunk)
         return
     with open_bytes(opened.file) as raw:
         stream = Utf8Stream(raw, opened.dialect.encoding)
-        place = start.place if start else None
+        place = start.place if start and isinstance(start.place, Place) else None
         if place:
             stream.go_to(place.offset)
         number = first if place else 0
@@ -179,6 +183,11 @@ def _repaired(opened: OpenedFile, columns: Columns, texts: Texts) -> Chunk:
     hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in opened.file.hive]
     bad += [_rejection(position, record) for record in texts.bad]
     return _chunk(opened, columns, frame.with_columns(hive), lines.filter(~held), bad)
+
+
+def under(opened: OpenedFile, columns: Columns, frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    """Rows of a file under the export's columns; those that the frame has not are null. Raises ExportError."""
+    return _chunk(opened, columns, frame, rows, []).frame
 
 
 def _chunk(

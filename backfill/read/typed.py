@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import polars as pl
 
 from backfill.errors import ExportError, SettingsError
-from backfill.read.files import ExportFile, open_bytes
+from backfill.objectstore import fault
+from backfill.read.files import ExportFile, open_bytes, unreadable
 from backfill.read.ndjson import BatchRows, ndjson_batches, ndjson_schema
 
-__all__ = ["read_batches", "schema_of"]
+__all__ = ["Older", "group_frames", "group_starts", "holds", "read_batches", "schema_of"]
 
 T = TypeVar("T")
 
@@ -38,6 +40,10 @@ DECIMAL_DIGITS = 38
 # more memory than a small one. Others are not: Arrow makes the buffer as large as a page says that it is, be it a lie.
 BUFFER_BYTES = 1_000_000
 BUFFERED_FROM = 64_000_000
+# What a row group of an object takes up to this is fetched together, in one request for what stands together: each
+# request waits for its answer. Of more, each column is read through a buffer.
+FETCHED_BYTES = 64_000_000
+FETCHED_BUFFER_BYTES = 4_000_000
 # Excel's files are read whole; this is beyond what a spreadsheet program opens.
 EXCEL_BYTES = 200_000_000
 FIXED_OFFSET = re.compile(r"[+-]\d\d:?\d\d")
@@ -77,10 +83,16 @@ class _Part:
 
 
 def read_batches(
-    file: ExportFile, schema: dict[str, pl.DataType], skip: int = 0, older: Older | None = None
+    file: ExportFile,
+    schema: dict[str, pl.DataType],
+    skip: int = 0,
+    older: Older | None = None,
+    wanted: Collection[str] | None = None,
+    group: tuple[int, int] | None = None,
 ) -> Iterator[BatchRows]:
     """The rows of the file in order, in frames of about BATCH_ROWS, without the first `skip` frames; `schema` is what
-    `schema_of` gave. What is all `older` is passed over.
+    `schema_of` gave. What is all `older` is passed over. Of an object's Parquet only the columns `wanted` are fetched
+    (None: all), and what is before the `group` that an earlier reading gave is not.
 
     Raises ExportError for a file that can't be read on.
     """
@@ -88,43 +100,60 @@ def read_batches(
         own = {name: dtype for name, dtype in schema.items() if name not in dict(file.hive)}
         batches = ndjson_batches(file, own, skip)
     else:
-        batches = islice(_numbered(file, older), skip, None)
+        batches = _numbered(file, older, wanted, group)
+        batches = batches if group else islice(batches, skip, None)
     for batch in batches:
         hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in file.hive]
-        yield BatchRows(batch.frame.with_columns(hive), batch.rows, batch.bad)
+        yield BatchRows(batch.frame.with_columns(hive), batch.rows, batch.bad, batch.group)
 
 
-def _numbered(file: ExportFile, older: Older | None) -> Iterator[BatchRows]:
+def _numbered(
+    file: ExportFile, older: Older | None, wanted: Collection[str] | None, group: tuple[int, int] | None
+) -> Iterator[BatchRows]:
     # Excel's first row is the header.
     parts = [_Part(2 if file.format == "excel" else 1)]
-    if older is not None and file.format == "parquet":
+    if file.format == "parquet" and (older is not None or file.stored):
         parts = _guard(file, lambda: list(_newer(file, older)))
     for part in parts:
+        first = part.groups[0] if part.groups else 0
+        if group and first < group[0]:
+            continue
         at = part.start
-        for frame in _frames(file, part):
+        for number, frame in enumerate(_frames(file, part, wanted)):
             rows = pl.int_range(at, at + frame.height, dtype=pl.UInt64, eager=True)
             at += frame.height
-            yield BatchRows(frame, rows, [])
+            if not group or (first, number) >= group:
+                yield BatchRows(frame, rows, [], (first, number) if file.stored else None)
 
 
-def _newer(file: ExportFile, older: Older) -> Iterator[_Part]:
-    """The parts of a Parquet file that hold more than older rows, as far as its footer tells."""
+def _newer(file: ExportFile, older: Older | None) -> Iterator[_Part]:
+    """The parts of a Parquet file that hold more than older rows, as far as its footer tells; of an object each row
+    group is one, which is fetched whole if it is small.
+    """
     with _reader(file) as reader:
         metadata = reader.metadata
         groups = range(metadata.num_row_groups)
-        greatest = {at: value for at in groups if (value := _greatest(reader, at, older.column)) is not None}
         old = dict.fromkeys(groups, False)
-        if greatest:
-            kind = reader.schema_arrow.field(older.column).type
-            frame = _known_frame(older.column, list(greatest.values()), kind)
-            old.update(zip(greatest, older.all_old(frame), strict=True))
-        older.skipped[file.position] = sum(old.values())
+        if older is not None:
+            old.update(_old(reader, groups, older))
+            older.skipped[file.position] = sum(old.values())
         start = 1
-        for skipped, together in groupby(groups, old.__getitem__):
-            numbers = list(together)
-            if not skipped:
-                yield _Part(start, numbers)
-            start += sum(metadata.row_group(at).num_rows for at in numbers)
+        for skipped, run in groupby(groups, old.__getitem__):
+            run_groups = list(run)
+            for numbers in ([at] for at in run_groups) if file.stored else [run_groups]:
+                if not skipped:
+                    yield _Part(start, numbers)
+                start += sum(metadata.row_group(at).num_rows for at in numbers)
+
+
+def _old(reader: Any, groups: Sequence[int], older: Older) -> dict[int, bool]:
+    """Which row groups hold only older rows, of those whose greatest value is known."""
+    greatest = {at: value for at in groups if (value := _greatest(reader, at, older.column)) is not None}
+    if not greatest:
+        return {}
+    kind = reader.schema_arrow.field(older.column).type
+    frame = _known_frame(older.column, list(greatest.values()), kind)
+    return dict(zip(greatest, older.all_old(frame), strict=True))
 
 
 def _greatest(reader: Any, group: int, column: str) -> Any:
@@ -157,11 +186,11 @@ def _known_frame(column: str, values: list[Any], kind: Any) -> pl.DataFrame:
     return pl.DataFrame(_plain(pa.table([pa.array(values, kind)], names=[column])))
 
 
-def _frames(file: ExportFile, part: _Part) -> Iterator[pl.DataFrame]:
+def _frames(file: ExportFile, part: _Part, wanted: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
     if file.format == "excel":
         yield from _guard(file, lambda: _excel(file)).iter_slices(BATCH_ROWS)
         return
-    frames = map(pl.DataFrame, _sized(_batches(file, part.groups)))
+    frames = map(pl.DataFrame, _sized(_batches(file, part.groups, wanted)))
     while (frame := _guard(file, lambda: next(frames, None))) is not None:
         yield frame
 
@@ -249,10 +278,13 @@ def _arrow_schema(file: ExportFile) -> dict[str, pl.DataType]:
         return dict(pl.DataFrame(_plain(schema.empty_table())).schema)
 
 
-def _batches(file: ExportFile, groups: list[int] | None) -> Iterator[Any]:
-    """The record batches, of a Parquet file those of some row groups or of all. Raises ValueError when it has fewer
-    rows than its footer counts.
+def _batches(file: ExportFile, groups: list[int] | None, wanted: Collection[str] | None) -> Iterator[Any]:
+    """The record batches, of a Parquet file those of some row groups or of all; of an object with the columns `wanted`.
+    Raises ValueError when it has fewer rows than its footer counts.
     """
+    if file.format == "parquet" and file.stored:
+        yield from _fetched(file, groups or [], wanted)
+        return
     with _reader(file) as reader:
         if file.format == "arrow":
             yield from (
@@ -266,6 +298,88 @@ def _batches(file: ExportFile, groups: list[int] | None) -> Iterator[Any]:
         said = metadata.num_rows if groups is None else sum(metadata.row_group(at).num_rows for at in groups)
         if rows < said:
             raise ValueError(f"it has {rows} rows and says it has {said}")
+
+
+def _fetched(file: ExportFile, groups: list[int], wanted: Collection[str] | None) -> Iterator[Any]:
+    """The record batches of some row groups of an object.
+
+    What is wanted of a row group is asked for together, and held; where that would be too much, each column is read
+    through a buffer.
+    """
+    import pyarrow.parquet as pq
+
+    for at in groups:
+        with open_bytes(file) as source:
+            metadata = _footer(file, source)
+            names = _top_columns(metadata.schema.to_arrow_schema().names, wanted)
+            group = metadata.row_group(at)
+            small = _stored_size(group, names) <= FETCHED_BYTES
+            with pq.ParquetFile(
+                source,
+                metadata=metadata,
+                pre_buffer=small,
+                buffer_size=0 if small else FETCHED_BUFFER_BYTES,
+                page_checksum_verification=True,
+            ) as parquet:
+                rows = 0
+                size = _decoded_rows(file, metadata)
+                for batch in parquet.iter_batches(batch_size=size, row_groups=[at], columns=names):
+                    rows += batch.num_rows
+                    yield batch
+        if rows < group.num_rows:
+            raise ValueError(f"it has {rows} rows and says it has {group.num_rows}")
+
+
+# Of the objects that were looked at last: reading one asks for its footer again and again.
+_footers: OrderedDict[tuple[str, int, bytes], Any] = OrderedDict()
+_FOOTERS = 4
+
+
+def _footer(file: ExportFile, source: Any) -> Any:
+    """The footer of an object's Parquet, which is fetched once as long as the object is the same."""
+    import pyarrow.parquet as pq
+
+    mark = (file.uri, source.size(), repr(sorted((source.metadata() or {}).items())).encode())
+    found = _footers.get(mark)
+    if found is None:
+        found = _footers[mark] = pq.read_metadata(source)
+        if len(_footers) > _FOOTERS:
+            _footers.popitem(last=False)
+    return found
+
+
+def holds(name: str, wanted: Collection[str]) -> bool:
+    """Whether a column is among those that are wanted: `a` is also for `a.b`."""
+    return any(one == name or one.startswith(f"{name}.") for one in wanted)
+
+
+def group_starts(file: ExportFile) -> list[int]:
+    """The number of the first row of each row group of a Parquet file. Raises ExportError."""
+    return [part.start for part in _guard(file, lambda: list(_newer(file, None)))]
+
+
+def group_frames(file: ExportFile, group: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Some columns of one row group of a Parquet file. Raises ExportError."""
+    return _frames(file, _Part(0, [group]), columns)
+
+
+def _top_columns(names: Sequence[str], wanted: Collection[str] | None) -> list[str] | None:
+    """The columns that hold what is wanted; one at least, as it tells how many rows there are."""
+    if wanted is None:
+        return None
+    found = [name for name in names if holds(name, wanted)]
+    return found or list(names[:1])
+
+
+def _stored_size(group: Any, names: Sequence[str] | None) -> int:
+    """Bytes that the columns take in a row group, as they are stored."""
+    columns = [group.column(at) for at in range(group.num_columns)]
+    return sum(
+        column.total_compressed_size
+        for column in columns
+        if names is None or any(column.path_in_schema == name or column.path_in_schema.startswith(f"{name}.")
+                        for name in names)
+    )  # fmt: skip
 
 
 def _decoded_rows(file: ExportFile, metadata: Any) -> int:
@@ -291,11 +405,14 @@ def _reader(file: ExportFile) -> Iterator[Any]:
         if file.format == "parquet":
             if isinstance(source, CompressedInputStream):
                 raise ExportError(f"{file.name}: is compressed once more around its own compression", hint="unpack it")
+            # Google answers with an error who goes to an object's end to see where that is.
+            size = cast("Any", source).size() if file.stored else source.seek(0, io.SEEK_END)
             parquet = pq.ParquetFile(
                 source if file.remote else file.uri,
+                metadata=_footer(file, source) if file.stored else None,
                 memory_map=False,
                 pre_buffer=False,
-                buffer_size=BUFFER_BYTES if source.seek(0, io.SEEK_END) >= BUFFERED_FROM else 0,
+                buffer_size=BUFFER_BYTES if size >= BUFFERED_FROM else 0,
                 page_checksum_verification=True,
             )
             yield stack.enter_context(parquet)
@@ -333,6 +450,8 @@ def _guard(file: ExportFile, work: Callable[[], T]) -> T:
     except (ExportError, SettingsError):
         raise
     except (pl.exceptions.PanicException, Exception) as error:
+        if file.stored and fault(file.uri, error):
+            raise unreadable(file, error) from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise ExportError(
             f"{file.name}: is not a file in {file.format} format that can be read: {reason}",

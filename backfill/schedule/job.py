@@ -30,6 +30,7 @@ _VARIABLES = {
     "BACKFILL_CONCURRENCY": "--concurrency",
     "BACKFILL_NOT_NEWER_THAN": "--not-newer-than",
     "BACKFILL_MIN_ROWS": "--min-rows",
+    "BACKFILL_RUNS_TO": "--runs-to",
 }
 # The longest name of a CronJob is 52 letters; "backfill-" stands before this.
 _SLUG = 43

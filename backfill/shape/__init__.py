@@ -17,7 +17,6 @@ from backfill.shape.shaper import (
     TAIL,
     TIME,
     VALUE,
-    Notice,
     Shaped,
     Shaper,
     compile_shaper,

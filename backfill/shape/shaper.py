@@ -64,9 +64,9 @@ class Shaped:
     (Datetime µs UTC), VALUE (Float64) and CURRENCY (both may be null), HEAD and TAIL (the JSON around the id), and KEY
     of its group under group_by. `invalid` has an entry an event; `rows` are the rows that were read, with FILE and
     ROW, and under group_by GROUP. `ghosts` are the rejected events that have an ID: FILE, ROW, EVENT, NAME (null where
-    that is what is wrong), ID, and BAD, which of `invalid` they are. `groups` are the groups under group_by, of the rows
-    that were not filtered: KEY, and FILE and ROW as their events have them; without group_by it is empty. `older` of
-    the filtered rows are older than what `source.since` asks for; they are not in `rows`, which has SINCE.
+    that is what is wrong), ID, and BAD, which of `invalid` they are. `groups` are the groups under group_by, of the
+    rows that were not filtered: KEY, and FILE and ROW as their events have them; without group_by it is empty. `older`
+    of the filtered rows are older than what `source.since` asks for; they are not in `rows`, which has SINCE.
     """
 
     rows: pl.DataFrame
