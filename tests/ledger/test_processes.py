@@ -170,16 +170,16 @@ def test_who_looks_can_neither_write_nor_checkpoint(state: Path, target: Target,
         ledger.record([accept(["a"])], ledger.begin_run(RunInfo("m")))
         for folded_in in (False, True):
             if folded_in:
-                ledger._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+                ledger._store.connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
             before = size()
             assert before > 0
             for mode in ("PASSIVE", "FULL", "RESTART", "TRUNCATE"):
                 with Ledger.read(state, target) as look:
-                    assert look._connection is not None
+                    assert look._store.connection is not None
                     for text in (f"PRAGMA wal_checkpoint({mode})", "PRAGMA wal_checkpoint", "DELETE FROM events"):
-                        look._connection.execute("PRAGMA query_only = 0")
+                        look._store.connection.execute("PRAGMA query_only = 0")
                         with pytest.raises(sqlite3.DatabaseError, match=r"not authorized|readonly"):
-                            look._connection.execute(text).fetchall()
+                            look._store.connection.execute(text).fetchall()
                 assert size() == before
         ledger.check_integrity()
 
