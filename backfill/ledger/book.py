@@ -71,9 +71,9 @@ class Ledger:
         if url is None:
             store = SqliteStore.open(folder, disk)
         else:
-            from backfill.ledger.postgres import PostgresStore
+            from backfill.ledger.postgres import open_store
 
-            store = PostgresStore.open(url, folder, plain, disk)
+            store = open_store(url, folder, plain, disk)
         with contextlib.ExitStack() as undo:
             undo.callback(store.close)
             ledger = cls(folder, plain, store, now or _utc_now, writes=True)
@@ -93,9 +93,9 @@ class Ledger:
         if url is None:
             store = SqliteStore.read(folder)
         else:
-            from backfill.ledger.postgres import PostgresStore
+            from backfill.ledger.postgres import read_store
 
-            store = PostgresStore.read(url)
+            store = read_store(url)
         with contextlib.ExitStack() as undo:
             undo.callback(store.close)
             ledger = cls(folder, plain, store, _utc_now, writes=False)

@@ -238,9 +238,7 @@ class Tables(ABC):
         place = {"target": target, "mapping": mapping}
         self.change("DELETE FROM @files WHERE target = :target AND mapping = :mapping", **place)
         self.change_many(
-            # Two names may be spelled the same once they are clean.
-            """INSERT INTO @files (target, mapping, file, record) VALUES (:target, :mapping, :file, :record)
-            ON CONFLICT (target, mapping, file) DO UPDATE SET record = excluded.record""",
+            "INSERT INTO @files (target, mapping, file, record) VALUES (:target, :mapping, :file, :record)",
             [{**place, "file": file, "record": record} for file, record in records.items()],
         )
 
