@@ -69,6 +69,9 @@ class Server:
         while self._children():
             assert time.monotonic() < until, "the server's processes live on"
             time.sleep(0.05)
+        # Where nobody reaps it, what is killed still has a process id: a new server would take it for alive.
+        for lock in (self.folder / "data" / "postmaster.pid", *self.folder.glob(".s.PGSQL.*.lock")):
+            lock.unlink()
 
     def _children(self) -> bool:
         titles = subprocess.run(["ps", "-eo", "args", "ww"], capture_output=True, text=True, check=True).stdout
