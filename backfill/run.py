@@ -90,7 +90,8 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         if settings.sandbox:
             make_folder(settings.state.parent, world)
         at = LedgerTarget(settings.base_url, settings.store)
-        ledger = stack.enter_context(Ledger.open(settings.state, at, now=world.now, disk=world.disk))
+        opened = Ledger.open(settings.state, at, url=settings.ledger, now=world.now, disk=world.disk)
+        ledger = stack.enter_context(opened)
         for warning in ledger.warnings:
             observer.note(warning)
         planned = plan(draft, started, flags.files)
@@ -101,7 +102,9 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         stack.callback(folder.close)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         stack.push(_ended(ledger, number))
-        clear_scratch(folder.path.parent)
+        if settings.ledger is None:
+            # Else runs of other stores may go on in this folder: the lock is not the folder's.
+            clear_scratch(folder.path.parent)
         scratch = stack.enter_context(scratch_for(folder.path, planned))
         going = _Going(flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch)
         return going.on(arise)

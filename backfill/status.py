@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from backfill.errors import UsageError
 from backfill.ledger import Ledger, RunRecord, Target
 from backfill.printable import printable
 from backfill.report import last_run
-from backfill.settings import Flags, state_folder
+from backfill.settings import Flags, ledger_url, state_folder
 from backfill.since import shown
 
 __all__ = ["last_report", "status", "without_report"]
@@ -19,14 +20,16 @@ __all__ = ["last_report", "status", "without_report"]
 
 def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
     """What the ledger beside the mapping (or in this folder) knows, by store: events by name, the last runs."""
-    folder = _folder(mapping, flags)
-    with Ledger.read(folder) as ledger:
+    folder, url = _folder(mapping, flags), ledger_url(flags)
+    with Ledger.read(folder, url=url) as ledger:
+        place = ledger.place
         stores = [_store(ledger, target) for target in ledger.targets()]
         runs = [_run(record) for record in ledger.runs(5)]
     if as_json:
-        return json.dumps({"state": str(folder), "stores": stores, "runs": runs}, indent=2, ensure_ascii=False)
+        told = {"state": str(folder), **({"ledger": place} if url else {}), "stores": stores, "runs": runs}
+        return json.dumps(told, indent=2, ensure_ascii=False)
     if not stores:
-        return f"nothing was sent yet: no ledger in {folder}"
+        return printable(f"nothing was sent yet: no ledger in {place}")
     lines = []
     for store in stores:
         lines.append(f"store {store['store']} at {store['base_url']}")
@@ -56,8 +59,10 @@ def without_report(mapping: Path | None, flags: Flags, found: Path) -> str:
     """What is to be said when the report that was found is not the last run's; "" when it is."""
     if found.parent.parent.parent != (folder := _folder(mapping, flags)):
         return ""
-    with Ledger.read(folder) as ledger:
-        last = next((_run(record) for record in ledger.runs(1)), None)
+    with Ledger.read(folder, url=ledger_url(flags)) as ledger:
+        # A server's ledger knows other machines' runs too, whose reports are there.
+        mine = (record for record in ledger.runs(20) if record.host == socket.gethostname() or ledger.is_local)
+        last = next((_run(record) for record in mine), None)
     if last is None or last["folder"] == found.parent.name:
         return ""
     return f"the last run ({last['started']}, {last['state']}) has no report; this is that of the run before it"

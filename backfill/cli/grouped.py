@@ -13,7 +13,7 @@ __all__ = ["Backfill", "Grouped"]
 
 # Options by what they are about, in this order; the rest stand below them.
 GROUPS = {
-    "Where": ("store", "base_url", "sandbox", "state"),
+    "Where": ("store", "base_url", "sandbox", "state", "ledger"),
     "What": ("files", "reread", "limit", "limit_each", "not_newer_than", "retry_rejected", "new_ids", "yes"),
     "How fast": ("endpoint", "rate", "concurrency"),
     "What is told": ("as_json", "quiet", "metrics_file", "ping"),

@@ -11,6 +11,7 @@ from backfill.cli.grouped import Grouped
 from backfill.cli.shared import (
     BASE_URL,
     FILES,
+    LEDGER,
     MAPPING,
     NEW_IDS,
     NOT_NEWER_THAN,
@@ -47,6 +48,7 @@ __all__ = ["run"]
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
 @click.option("--reread", is_flag=True, help="Read everything: unchanged files, and what source.since leaves out.")
 @STATE
+@LEDGER
 @FILES
 @NEW_IDS
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")

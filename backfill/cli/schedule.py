@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from backfill.cli.shared import BASE_URL, MAPPING, NOT_NEWER_THAN, STATE, STORE, flags, show
+from backfill.cli.shared import BASE_URL, LEDGER, MAPPING, NOT_NEWER_THAN, STATE, STORE, flags, show
 
 __all__ = ["schedule"]
 
@@ -31,6 +31,7 @@ FORMS = ("cron", "systemd", "kubernetes", "github-actions", "airflow")
 @STORE
 @BASE_URL
 @STATE
+@LEDGER
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write into this file or folder, not to stdout.")
 def schedule(
     mapping: Path,
@@ -65,6 +66,7 @@ def schedule(
         ("--store", options["store"]),
         ("--base-url", options["base_url"]),
         ("--state", options["state"] and options["state"].absolute()),
+        ("--ledger", options["ledger"]),
     ]:
         again += [flag, str(value)] if value else []
     job = plan_job(mapping, flags(options), Options(at, timezone, ping, metrics_file, tuple(again), name))

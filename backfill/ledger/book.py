@@ -104,6 +104,16 @@ class Ledger:
             undo.pop_all()
         return ledger
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of this machine, in `folder`."""
+        return isinstance(self._store, SqliteStore)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: without what a URL may hold beside that."""
+        return self._store.place
+
     def close(self) -> None:
         """Gives the lock back; a second call does nothing."""
         with self._turn:

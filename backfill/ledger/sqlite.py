@@ -117,6 +117,7 @@ class SqliteStore:
         disk: Disk,
     ) -> None:
         self.warnings = warnings
+        self.place = str(folder)
         self.connection = connection
         self.tables = None if connection is None else SqliteTables(connection, folder)
         self._path = folder / file.LEDGER_FILE

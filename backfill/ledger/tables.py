@@ -265,6 +265,10 @@ class Store(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """What there is to warn of where it is."""
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+
     def enter(self, target: Target) -> int:
         """The number of a target, new or not."""
 

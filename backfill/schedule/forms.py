@@ -54,6 +54,7 @@ def _cron(job: Job, _year: int) -> dict[str, str]:
         f"umask 077; state={cron_words([str(job.state)])}; "
         f'log="$state/cron.log"; mkdir -p "$state"; for pause in {" ".join(map(str, _PAUSES))}; do '
         f"REDO_API_SECRET_FILE={cron_words([str(job.secret_file)])} "
+        f"{f'BACKFILL_LEDGER_FILE={cron_words([str(job.ledger_file)])} ' if job.ledger_file else ''}"
         f'{run} >"$log" 2>&1; status=$?; '
         'case $status in 11|75) sleep $pause;; *) break;; esac; done; '
         '[ $status -eq 0 ] || { cat "$log"; echo "exit status $status"; }; exit $status'
@@ -74,6 +75,7 @@ def _cron(job: Job, _year: int) -> dict[str, str]:
 def _systemd(job: Job, _year: int) -> dict[str, str]:
     unit = f"backfill-{job.slug}"
     credential = f"/etc/credstore.encrypted/{unit}.redo-api-secret"
+    ledger_credential = f"/etc/credstore.encrypted/{unit}.backfill-ledger-url"
     written = [job.state, *([job.metrics_file.parent] if job.metrics_file else [])]
     # The interpreter behind a virtual environment is often in a home folder (pyenv, uv).
     needed = [*written, job.mapping, Path(job.program[0]), job.interpreter]
@@ -82,6 +84,8 @@ def _systemd(job: Job, _year: int) -> dict[str, str]:
         "unit": unit,
         "credential": credential,
         "unit_credential": credential.replace("%", "%%"),
+        "ledger_credential": ledger_credential,
+        "unit_ledger_credential": ledger_credential.replace("%", "%%"),
         "description": job.mapping.name.replace("%", "%%"),
         "unit_owner": job.owner.replace("%", "%%"),
         "unit_state": systemd_words([str(job.state)]),
@@ -154,6 +158,7 @@ def _airflow(job: Job, _year: int) -> dict[str, str]:
         dag_literal=yaml_text(dag_id),
         conn_id=connection,
         conn_literal=yaml_text(connection),
+        ledger_conn_literal=yaml_text(f"{connection}_ledger"),
         description_literal=yaml_text(f"{job.mapping.name} to Redo"),
         words=[yaml_text(word) for word in [*job.program, *job.run()]],
         zone=job.zone_name,
@@ -182,6 +187,8 @@ def _filled(template: str, job: Job, **facts: Any) -> str:
         "zone": job.zone,
         "machine": job.machine,
         "ping": job.ping,
+        "ledger": job.ledger_file is not None,
+        "ledger_file": shell_words([str(job.ledger_file)]),
         "owner": job.owner,
         "state": str(job.state),
     }

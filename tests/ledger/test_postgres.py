@@ -254,7 +254,9 @@ def test_a_server_that_stays_away_ends_the_run(
     with Ledger.open(state, target, url=url) as ledger:
         run = ledger.begin_run(RunInfo("m"))
         own_server.kill()
-        with pytest.raises(StorageError, match="recording outcomes, for 0.5 s after the connection was lost") as caught:
+        with pytest.raises(
+            StorageError, match=r"recording outcomes, for 0\.5 s after the connection was lost"
+        ) as caught:
             ledger.record([accept(["a"])], run)
         assert "See that the server runs" in caught.value.hint
         assert SECRET not in f"{caught.value}{caught.value.hint}"

@@ -15,8 +15,8 @@ __all__ = ["Address", "has_password", "parse"]
 
 _SCHEMES: Final = ("postgresql://", "postgres://")
 _HINT: Final = (
-    "It looks like postgresql://user@host:5432/database. A password stands better in ~/.pgpass or PGPASSWORD; within the "
-    "URL, letters such as @ / ? # are written %40 %2F %3F %23."
+    "It looks like postgresql://user@host:5432/database. A password stands better in ~/.pgpass or PGPASSWORD; within "
+    "the URL, letters such as @ / ? # are written %40 %2F %3F %23."
 )
 # A server that is gone is noticed within half a minute, where the user has not said otherwise.
 _DEFAULTS: Final = {

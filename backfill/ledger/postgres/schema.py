@@ -78,8 +78,11 @@ _SCHEMA: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def is_ready(connection: Connection[Any], where: str) -> bool:
-    """Whether there is a ledger that can be used as it is. Raises SettingsError for one of a newer release, StorageError
-    for what is no ledger."""
+    """Whether there is a ledger that can be used as it is.
+
+    Raises SettingsError for one of a newer release, StorageError
+    for what is no ledger.
+    """
     return _version(connection, where) == len(_SCHEMA)
 
 
@@ -101,10 +104,10 @@ def upgrade(connection: Connection[Any], where: str) -> None:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", (LOCKS,))
         version = _version(connection, where)
-        if version == 0:
-            # Not IF NOT EXISTS alone, which asks for the right to make schemas also where it is there already.
-            if not connection.execute("SELECT to_regnamespace('backfill') IS NOT NULL").fetchone()[0]:  # type: ignore[index]
-                connection.execute("CREATE SCHEMA backfill")
+        # Not IF NOT EXISTS alone, which asks for the right to make schemas also where it is there already.
+        there = connection.execute("SELECT to_regnamespace('backfill') IS NOT NULL").fetchone()
+        if there is None or not there[0]:
+            connection.execute("CREATE SCHEMA backfill")
         for number, step in enumerate(_SCHEMA[version:], version + 1):
             for statement in step:
                 connection.execute(statement)

@@ -64,7 +64,7 @@ _MINE: Final = "backfill.session"
 LIVE: Final = f"""SELECT h.target, h.run, h.token, h.host, h.pid, h.since, h.command FROM backfill.holders AS h
     JOIN pg_locks AS l ON l.locktype = 'advisory' AND l.granted AND l.classid = {LOCKS} AND l.objid = h.target::oid
     AND l.objsubid = 2 AND l.pid = h.backend
-    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""  # noqa: S608 (constants)
 _HOLD: Final = """INSERT INTO backfill.holders (target, token, backend, host, pid, since, command, commits)
     VALUES (%s, %s, pg_backend_pid(), %s, %s, %s, %s, 0)
     ON CONFLICT (target) DO UPDATE SET token = excluded.token, backend = excluded.backend, host = excluded.host,

@@ -38,6 +38,7 @@ class PostgresStore:
         self.warnings: tuple[str, ...] = ()
         self.tables = PostgresTables(address.shown)
         self.session = session
+        self.place = address.shown
         self._address = address
         self._folder = folder
         self._disk = disk
