@@ -146,8 +146,8 @@ class Backfill:
     """One mapping and its export.
 
     `state`: the folder of ledger and runs, `.backfill` beside the mapping unless given. `ledger`: the URL of a
-    PostgreSQL database that holds the ledger (`backfill help ledger-postgresql`). `files`: read these instead
-    of the mapping's own, such as a mended rejected.csv; relative to the working directory. `sandbox`: rehearse: everything
+    PostgreSQL database that holds the ledger (`backfill help ledger-postgresql`). `files`: read these instead of the
+    mapping's own, such as a mended rejected.csv; relative to the working directory. `sandbox`: rehearse: everything
     is about the sandbox inside the run, which has a ledger of its own.
     """
 

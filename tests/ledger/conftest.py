@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -121,6 +122,7 @@ class Ledgers:
 
 
 def _started(require: Require) -> Server:
+    require(importlib.util.find_spec("psycopg"), "psycopg is not installed")
     require(programs(), "PostgreSQL's server is not installed")
     require(
         os.geteuid() != 0 or shutil.which("runuser"),

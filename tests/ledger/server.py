@@ -9,8 +9,10 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psycopg
+if TYPE_CHECKING:
+    import psycopg
 
 __all__ = ["Server", "programs"]
 
@@ -85,6 +87,8 @@ class Server:
         return f"postgresql://{role}{f':{password}' if password else ''}@/{database}?host={self.folder}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
+        import psycopg
+
         return psycopg.connect(self.url(database), autocommit=True)
 
     def database(self) -> str:

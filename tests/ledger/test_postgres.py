@@ -12,17 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from backfill.disk import Database, Disk
 from backfill.errors import BackfillError, LockedError, SettingsError, StorageError
 from backfill.ledger import Ledger, RunInfo, Target, key
-from backfill.ledger.postgres import session as sessions
 from backfill.ledger.postgres.address import has_password, parse
 from backfill.records import Outcome
 from tests.ledger.conftest import Ledgers
 from tests.ledger.server import Server
+
+psycopg = pytest.importorskip("psycopg")
+sessions = pytest.importorskip("backfill.ledger.postgres.session")
 
 Accept = Callable[..., Outcome]
 Recorder = Callable[..., "subprocess.Popen[str]"]
@@ -201,7 +202,7 @@ def test_the_lock_given_away_stops_the_run(state: Path, url: str, target: Target
 def test_a_session_that_is_anothers_is_refused(
     state: Path, url: str, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pooled(address: Any) -> psycopg.Connection[Any]:
+    def pooled(address: Any) -> Any:
         connection = connect(address)
         connection.execute("SELECT set_config('backfill.session', 'of another', false)")
         return connection
