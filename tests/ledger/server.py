@@ -31,31 +31,32 @@ def programs() -> Path | None:
 class Server:
     """Listens on a socket in its own folder only; what it promises to keep it keeps in memory (`fsync` is off)."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: str = "") -> None:
         bin_folder = programs()
         assert bin_folder is not None
         self._bin = bin_folder
         # Short: a socket's path has 107 letters at most.
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-        self._as = ["runuser", "-u", OTHER, "--"] if os.geteuid() == 0 else []
-        if self._as:
+        self.run_as = ["runuser", "-u", OTHER, "--"] if os.geteuid() == 0 else []
+        if self.run_as:
             shutil.chown(self.folder, OTHER)
         self._run("initdb", "-A", "trust", "-U", "backfill", "-E", "UTF8", "--locale=C", "--no-sync")
+        self._settings = settings
         self.start()
         self._databases = 0
         self._free: list[str] = []
 
     def _run(self, program: str, *words: str) -> None:
         done = subprocess.run(
-            [*self._as, str(self._bin / program), "-D", str(self.folder / "data"), *words],
+            [*self.run_as, str(self._bin / program), "-D", str(self.folder / "data"), *words],
             cwd=self.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60,
         )  # fmt: skip
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
 
-    def start(self, *more: str) -> None:
+    def start(self) -> None:
         options = (
             f"-k {self.folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=50 "
-            "-c shared_buffers=32MB -c autovacuum=off -c cluster_name={self.folder.name} " + " ".join(more)
+            f"-c shared_buffers=32MB -c autovacuum=off -c cluster_name={self.folder.name} " + self._settings
         )
         # Not into pg_ctl's own output: the server would hold it open.
         self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", options, "start")
@@ -113,7 +114,7 @@ class Server:
 
     def remove(self) -> None:
         subprocess.run(
-            [*self._as, str(self._bin / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop"],
+            [*self.run_as, str(self._bin / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop"],
             cwd=self.folder, capture_output=True, check=False, timeout=60,
         )  # fmt: skip
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from backfill.errors import BackfillError, LockedError, SettingsError, StorageEr
 from backfill.ledger import Ledger, RunInfo, Target, key
 from backfill.ledger.postgres.address import has_password, parse
 from backfill.records import Outcome
+from tests.conftest import Require
 from tests.ledger.conftest import Ledgers
 from tests.ledger.server import Server
 
@@ -212,6 +214,53 @@ def test_a_session_that_is_anothers_is_refused(
     with pytest.raises(StorageError, match="a connection pool") as caught:
         Ledger.open(state, target, url=url)
     assert "session mode" in caught.value.hint
+
+
+@pytest.fixture
+def pool(server: Server, require: Require) -> Iterator[Callable[[str], str]]:
+    """`pool("session")`: PgBouncer in front of the server, in this mode; it has the server's databases."""
+    require("pgbouncer", "PgBouncer is not installed")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(mode: str) -> str:
+        folder = server.folder / mode
+        folder.mkdir()
+        if server.run_as:
+            shutil.chown(folder, server.run_as[2])
+        settings = {"listen_addr": "", "unix_socket_dir": folder, "auth_type": "any", "pool_mode": mode}
+        lines = [f"[databases]\n* = host={server.folder} user=backfill\n[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        (folder / "pool.ini").write_text("\n".join(lines) + "\n")
+        words = [*server.run_as, shutil.which("pgbouncer") or "", "-q", str(folder / "pool.ini")]
+        started.append(subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        until = time.monotonic() + 20
+        while not (folder / ".s.PGSQL.6432").exists():
+            assert time.monotonic() < until, "PgBouncer does not start"
+            time.sleep(0.02)
+        return f"host={folder}&port=6432"
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def test_a_pool_that_would_share_the_lock_is_refused(
+    server: Server, pool: Callable[[str], str], state: Path, url: str, target: Target, accept: Accept
+) -> None:
+    shared, own = (url.replace(f"host={server.folder}", pool(mode)) for mode in ("transaction", "session"))
+    with pytest.raises(StorageError, match="a connection pool hands this session to others"):
+        Ledger.open(state, target, url=shared)
+    with Ledger.open(state, target, url=own) as ledger:
+        ledger.record([accept(["a"])], ledger.begin_run(RunInfo("m")))
+        for through in (own, url):
+            with pytest.raises(LockedError):
+                Ledger.open(state, target, url=through)
+        # Who only asks needs no lock.
+        for _ in range(3):
+            with Ledger.read(state, target, url=shared) as look:
+                assert look.find([key("a")])
+    Ledger.open(state, target, url=own).close()
 
 
 def test_a_restored_server_is_noticed(
