@@ -161,6 +161,33 @@ def test_nothing_secret_and_everything_passed_on(form: str, tmp_path: Path) -> N
         assert wanted in words, wanted
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_ledgers_address_is_a_secret(form: str, tmp_path: Path) -> None:
+    (tmp_path / "orders.yaml").write_text(MAPPING)
+    environment = {"REDO_STORE_ID": STORE, "BACKFILL_LEDGER": f"postgresql://me:{SECRET}@db.example.com/backfill"}
+    made = plan_job(tmp_path / "orders.yaml", Flags(), Options("2:30"), environment)
+    text = written(form, made)
+    assert SECRET not in text
+    assert "db.example.com" not in text
+    told = {
+        "cron": f"BACKFILL_LEDGER_FILE={tmp_path}/ledger-url.txt /",
+        "systemd": "\nEnvironment=BACKFILL_LEDGER_FILE=%d/backfill-ledger-url\nLoadCredentialEncrypted=backfill-ledger-url:",
+        "kubernetes": "- {name: BACKFILL_LEDGER_FILE, value: /secret/backfill-ledger-url}",
+        "github-actions": "\n          BACKFILL_LEDGER: ${{ secrets.BACKFILL_LEDGER }}\n",
+        "airflow": '\n        env["BACKFILL_LEDGER"] = BaseHook.get_connection(LEDGER).password or ""\n',
+    }
+    assert told[form] in text
+    assert told[form] not in written(form, replace(made, ledger_file=None))
+    if form == "airflow":
+        ast.parse(text)
+    if form in ("kubernetes", "github-actions"):
+        list(yaml.safe_load_all(text_of(form, made)))
+    environment |= {"BACKFILL_LEDGER": "", "BACKFILL_LEDGER_FILE": str(tmp_path / "url")}
+    (tmp_path / "url").write_text("postgresql://db.example.com/backfill")
+    made = plan_job(tmp_path / "orders.yaml", Flags(), Options("2:30"), environment)
+    assert made.ledger_file == tmp_path / "url"
+
+
 def test_every_variable_of_a_run_is_passed_on(tmp_path: Path) -> None:
     package = ROOT / "backfill"
     read = {
