@@ -157,6 +157,25 @@ def test_a_commit_whose_answer_is_lost_counts_once(
         ledger.check_integrity()
 
 
+class Interrupted(Disk):
+    """Ctrl-C comes when a commit has just gone through."""
+
+    def commit(self, database: Database, doing: str) -> None:
+        super().commit(database, doing)
+        if doing == "recording outcomes":
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_at_a_commit_leaves_no_doubt(state: Path, url: str, target: Target, accept: Accept) -> None:
+    with Ledger.open(state, target, url=url, disk=Interrupted()) as ledger:
+        run = ledger.begin_run(RunInfo("m"))
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                ledger.record([accept(["a"])], run)
+        ledger.end_run(run, 130, {})
+        assert ledger.runs()[0].accepted == 1
+
+
 def test_a_look_up_goes_on_with_a_new_connection(
     state: Path, url: str, target: Target, accept: Accept, ask: Callable[..., Any]
 ) -> None:
@@ -304,12 +323,17 @@ def test_a_server_that_stays_away_ends_the_run(
     with Ledger.open(state, target, url=url) as ledger:
         run = ledger.begin_run(RunInfo("m"))
         own_server.kill()
-        with pytest.raises(
-            StorageError, match=r"recording outcomes, for 0\.5 s after the connection was lost"
-        ) as caught:
+        with pytest.raises(StorageError, match=r"recording outcomes, 0\.5 s after the connection was lost") as caught:
             ledger.record([accept(["a"])], run)
         assert "See that the server runs" in caught.value.hint
         assert SECRET not in f"{caught.value}{caught.value.hint}"
+        began = time.monotonic()
+        with pytest.raises(StorageError, match="ending the run, 0 s after"):
+            ledger.end_run(run, 74, {})
+        assert time.monotonic() - began < 0.4
+        own_server.start()
+        ledger.end_run(run, 74, {})
+        own_server.stop()
     with pytest.raises(StorageError, match="opening the ledger in postgresql:///ledger_1"):
         Ledger.open(state, target, url=url)
     with pytest.raises(StorageError, match="reading the ledger in"):

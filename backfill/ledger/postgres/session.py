@@ -30,7 +30,7 @@ from backfill.ledger.postgres.packed import register
 from backfill.ledger.postgres.schema import LOCKS, enter, upgrade
 from backfill.ledger.postgres.trouble import pooled, taken_over, trouble
 
-__all__ = ["LIVE", "PATIENCE", "Clock", "Session", "connect"]
+__all__ = ["LIVE", "PATIENCE", "Clock", "Session", "connect", "tune"]
 
 # Seconds that a run waits for a server that has gone: a restart, or a standby that takes over.
 PATIENCE: Final = 60.0
@@ -40,10 +40,11 @@ _PAUSES: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _NAMED_WITHIN: Final = 0.4
 _GONE_WITHIN: Final = 5.0
 
-# Of the session, whatever the server or the role has for others. A lock must not end because a file was long to read
-# or because its host vanished unseen; and a look-up by key goes by the index, whatever the planner thinks of a
-# partition that was empty a minute ago.
-_SETTINGS: Final = {
+# A look-up by key goes by the index, whatever the planner thinks of a partition that was empty a minute ago.
+_PLANNER: Final = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off", "jit": "off"}
+# Of a run's session, whatever the server or the role has for others: a lock must not end because a file was long to
+# read, and must not stay because its host vanished unseen.
+_LASTING: Final = {
     "statement_timeout": "0",
     "lock_timeout": "60s",
     "transaction_timeout": "0",
@@ -52,10 +53,6 @@ _SETTINGS: Final = {
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "enable_seqscan": "off",
-    "jit": "off",
 }
 
 _MINE: Final = "backfill.session"
@@ -83,20 +80,29 @@ class Clock:
 
 
 def connect(address: Address) -> psycopg.Connection[Any]:
-    """A connection of our own settings; transactions are begun and ended by hand. Raises psycopg.Error."""
+    """A connection on which transactions are begun and ended by hand. Raises psycopg.Error."""
     connection = psycopg.connect(**address.parameters, autocommit=True)
     try:
         register(connection)
-        connection.execute(
-            "SELECT set_config(name, setting, false) FROM unnest(%s::text[], %s::text[]) AS own (name, setting) "
-            "WHERE name IN (SELECT name FROM pg_settings)",
-            (list(_SETTINGS), list(_SETTINGS.values())),
-        )
     except BaseException:
         connection.close()
         raise
     _open.add(connection)
     return connection
+
+
+def tune(connection: psycopg.Connection[Any], *, run: bool) -> None:
+    """Settings of our own: for the session of a run, or within a transaction of who only asks.
+
+    A pool may give that one's session to another program.
+    """
+    own = {**_PLANNER, **(_LASTING if run else {})}
+    # Not all are known to each release of the server.
+    connection.execute(
+        "SELECT set_config(name, setting, %s) FROM unnest(%s::text[], %s::text[]) AS own (name, setting) "
+        "WHERE name IN (SELECT name FROM pg_settings)",
+        (not run, list(own), list(own.values())),
+    )
 
 
 class Session:
@@ -111,6 +117,8 @@ class Session:
         self._commits = 0
         self._connection: psycopg.Connection[Any] | None = None
         self._backend = 0
+        self._in_doubt = False
+        self._patience = PATIENCE
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
@@ -123,8 +131,9 @@ class Session:
         doing = "opening the ledger"
         try:
             self._connection = connection = connect(self.address)
-            upgrade(connection, self.address.shown)
             self._refuse_pool(doing, connection)
+            tune(connection, run=True)
+            upgrade(connection, self.address.shown)
             self.target_id = enter(connection, self._target)
             self._lock(connection)
             me = Holder.this_process()
@@ -139,6 +148,12 @@ class Session:
 
     def begin(self, doing: str) -> None:
         """The first step of each transaction that writes: only the lock's holder gets beyond it."""
+        if self._in_doubt:
+            row = self.connection.execute(
+                "SELECT commits FROM backfill.holders WHERE target = %s AND token = %s", (self.target_id, self._token)
+            ).fetchone()
+            self._commits = int(row[0]) if row else self._commits
+            self._in_doubt = False
         values = {"number": self._commits + 1, "target": self.target_id, "token": self._token}
         if self.connection.execute(_GO_ON, values).rowcount == 1:
             return
@@ -153,12 +168,16 @@ class Session:
         """The transaction that was begun has gone through."""
         self._commits += 1
 
+    def doubt(self) -> None:
+        """The transaction that was begun was interrupted, and may have gone through."""
+        self._in_doubt = True
+
     def regain(self, doing: str, error: psycopg.Error) -> bool:
         """After a connection that broke: a new one, with the lock; whether the transaction had gone through.
 
         Raises StorageError when the server is not there again in time, or another run has had the lock.
         """
-        until = self._clock.now() + PATIENCE
+        until = self._clock.now() + self._patience
         tries = 0
         while True:
             try:
@@ -169,7 +188,9 @@ class Session:
             if kept is not None:
                 break
             if self._clock.now() > until:
-                lost = f"{doing}, for {PATIENCE:g} s after the connection was lost"
+                lost = f"{doing}, {self._patience:g} s after the connection was lost"
+                # What is written at the end of the run has not to wait once more.
+                self._patience = 0.0
                 raise trouble(lost, self.address, error) from error
             self._clock.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
             tries += 1
@@ -237,6 +258,7 @@ class Session:
         """With a new connection and the lock: how many transactions have gone through. None: not yet to be had."""
         self._drop()
         self._connection = connection = connect(self.address)
+        tune(connection, run=True)
         state = self._state(doing, connection)
         if not self._try(connection):
             if state[1] == self._backend:

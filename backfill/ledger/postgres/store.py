@@ -15,7 +15,7 @@ from backfill.ledger import file
 from backfill.ledger.entries import Target
 from backfill.ledger.postgres.address import Address
 from backfill.ledger.postgres.schema import is_ready
-from backfill.ledger.postgres.session import Session, connect
+from backfill.ledger.postgres.session import Session, connect, tune
 from backfill.ledger.postgres.tables import PostgresTables
 from backfill.ledger.postgres.trouble import is_broken, is_collision, trouble
 from backfill.ledger.tables import Tables
@@ -78,6 +78,8 @@ class PostgresStore:
             try:
                 with _undone(connection):
                     connection.execute(_SNAPSHOT)
+                    if self.session is None:
+                        tune(connection, run=False)
                     answer = ask(self.tables)
                     connection.execute("COMMIT")
                 return answer
@@ -109,6 +111,7 @@ class PostgresStore:
                     return done[0]
             except BaseException:
                 self.tables.forget()
+                session.doubt()
                 raise
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ def is_broken(error: psycopg.Error, connection: psycopg.Connection[Any] | None) 
 
 def is_collision(error: psycopg.Error) -> bool:
     """Whether another session was in the way: the same again will do."""
-    return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure)
+    return isinstance(error, errors.DeadlockDetected | errors.SerializationFailure | errors.LockNotAvailable)
 
 
 def trouble(doing: str, address: Address, error: psycopg.Error) -> Exception:
