@@ -17,7 +17,7 @@ from backfill.disk import Disk
 from backfill.errors import BugError
 from backfill.ledger.entries import Entry, RunInfo, RunRecord, Target, Totals
 from backfill.ledger.sqlite import SqliteStore
-from backfill.ledger.tables import Ended, NewRun, RunRow, Store, Tables, clean
+from backfill.ledger.tables import Ended, NewRun, Store, Tables, clean, moment
 from backfill.records import Outcome, Refusal
 
 __all__ = ["Ledger"]
@@ -251,7 +251,7 @@ class Ledger:
             accepted, refused = tables.counts(known), tables.refusals(known)
             first, last = tables.moments(known)
             unended = tuple(run for run in _runs(tables, known, None, ended=False) if not run.running)
-            return Totals(wanted, accepted, refused, _moment(first), _moment(last), unended)
+            return Totals(wanted, accepted, refused, moment(first), moment(last), unended)
 
         return self._read("counting events", ask, nothing)
 
@@ -374,25 +374,7 @@ def _sorted_out(
 
 def _runs(tables: Tables, target: int | None, most: int | None, *, ended: bool = True) -> list[RunRecord]:
     running = tables.running()
-    return [_run_record(row, running(row)) for row in tables.runs(target, most, ended=ended)]
-
-
-def _run_record(row: RunRow, running: bool) -> RunRecord:
-    return RunRecord(
-        run=row.run,
-        target=Target(row.base_url, row.store),
-        info=RunInfo(row.mapping, row.folder, row.release),
-        host=row.host,
-        pid=row.pid,
-        started=_moment_of(row.started),
-        finished=_moment(row.finished),
-        exit_status=row.exit_status,
-        summary=None if row.summary is None else json.loads(row.summary),
-        accepted=row.accepted,
-        refused=row.refused,
-        last_accepted=_moment(row.last_accepted),
-        running=row.finished is None and running,
-    )
+    return [row.record(running=running(row)) for row in tables.runs(target, most, ended=ended)]
 
 
 def _words(text: str) -> str:
@@ -405,11 +387,3 @@ def _utc_now() -> datetime:
 
 def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
-
-
-def _moment_of(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else _moment_of(milliseconds)

@@ -6,14 +6,16 @@ are found and put in by the thousand, is each kind's own (`sqlite`, `postgres`).
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from backfill.ledger.entries import Target
+from backfill.ledger.entries import RunInfo, RunRecord, Target
 from backfill.records import Refusal
 
-__all__ = ["Ended", "NewRun", "Row", "RunRow", "Store", "Tables", "clean"]
+__all__ = ["Ended", "NewRun", "Row", "RunRow", "Store", "Tables", "clean", "moment"]
 
 Answer = TypeVar("Answer")
 Row = tuple[Any, ...]
@@ -63,6 +65,24 @@ class RunRow(NamedTuple):
     accepted: int
     refused: int
     last_accepted: int | None
+
+    def record(self, *, running: bool) -> RunRecord:
+        """The run as it is told."""
+        return RunRecord(
+            run=self.run,
+            target=Target(self.base_url, self.store),
+            info=RunInfo(self.mapping, self.folder, self.release),
+            host=self.host,
+            pid=self.pid,
+            started=_moment_of(self.started),
+            finished=moment(self.finished),
+            exit_status=self.exit_status,
+            summary=None if self.summary is None else json.loads(self.summary),
+            accepted=self.accepted,
+            refused=self.refused,
+            last_accepted=moment(self.last_accepted),
+            running=self.finished is None and running,
+        )
 
 
 class Tables(ABC):
@@ -289,3 +309,12 @@ def clean(text: str) -> str:
     """The text as a database can hold it."""
     # JSON can spell a lone surrogate, which neither UTF-8 nor SQLite can hold.
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def moment(milliseconds: int | None) -> datetime | None:
+    """A time as the tables hold it."""
+    return None if milliseconds is None else _moment_of(milliseconds)
+
+
+def _moment_of(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
