@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from backfill.disk import Database, Disk
 from backfill.errors import BackfillError, LockedError, SettingsError, StorageError
+from backfill.help import page
 from backfill.ledger import Ledger, RunInfo, Target, key
 from backfill.ledger.postgres.address import has_password, parse
 from backfill.records import Outcome
@@ -46,7 +48,7 @@ def ask(url: str) -> Callable[..., list[tuple[Any, ...]]]:
 
     def ask(text: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(url, autocommit=True) as other:
-            done = other.execute(text.encode(), values)
+            done = other.execute(text.encode(), values or None)
             return done.fetchall() if done.description else []
 
     return ask
@@ -370,6 +372,22 @@ def test_a_store_that_was_dropped_begins_anew(
         ((number,),) = ask("SELECT id FROM backfill.targets")
         # As the page on the ledger says.
         ask(f"BEGIN; DROP TABLE backfill.events_{number}; DELETE FROM backfill.targets WHERE id = {number}; COMMIT")
+
+
+def test_what_the_page_shows_works(
+    state: Path, url: str, target: Target, accept: Accept, ask: Callable[..., Any]
+) -> None:
+    with Ledger.open(state, target, url=url) as ledger:
+        ledger.record([accept(["a", "b"])], ledger.begin_run(RunInfo("m")))
+    shown = re.findall(r"^```sql\n(.*?)^```", page("ledger-postgresql"), re.MULTILINE | re.DOTALL)[1]
+    ask_size, forget = re.split(r"^-- forgetting.*\n", shown, flags=re.MULTILINE)
+    ((number, store, base_url, events, _),) = ask(ask_size)
+    assert (store, base_url, events) == (target.store, target.base_url, 2)
+    ask(forget.replace("17", str(number)))
+    with Ledger.read(state, url=url) as ledger:
+        assert ledger.targets() == []
+        assert ledger.is_empty()
+        ledger.check_integrity()
 
 
 def test_damage_is_found(state: Path, url: str, target: Target, accept: Accept, ask: Callable[..., Any]) -> None:
