@@ -41,7 +41,7 @@ def check(
         ledger = None
         if settings is not None:
             target = LedgerTarget(settings.base_url, settings.store)
-            ledger = stack.enter_context(Ledger.read(settings.state, target))
+            ledger = stack.enter_context(Ledger.read(settings.state, target, url=settings.ledger))
         scratch = stack.enter_context(scratch_for(None, planned))
         name = name_in(settings.state, path) if settings is not None else ""
         reading = reading_from(planned, ledger, name, everything=bool(flags.files))

@@ -38,7 +38,7 @@ from backfill.printable import printable
 from backfill.read import read_report, unread_error
 from backfill.report import check_data, describe
 from backfill.report.text import check_text, result_text
-from backfill.settings import Flags, state_folder
+from backfill.settings import Flags, ledger_url, state_folder
 from backfill.tally import Survey
 from backfill.world import World
 
@@ -147,8 +147,9 @@ class PastRun:
 class Backfill:
     """One mapping and its export.
 
-    `state`: the folder of ledger and runs, `.backfill` beside the mapping unless given. `files`: read these instead of
-    the mapping's own, such as a mended rejected.csv; relative to the working directory. `sandbox`: rehearse: everything
+    `state`: the folder of ledger and runs, `.backfill` beside the mapping unless given. `ledger`: the URL of a
+    PostgreSQL database that holds the ledger (`backfill help ledger-postgresql`). `files`: read these instead of the
+    mapping's own, such as a mended rejected.csv; relative to the working directory. `sandbox`: rehearse: everything
     is about the sandbox inside the run, which has a ledger of its own.
     """
 
@@ -157,12 +158,14 @@ class Backfill:
         mapping: str | Path,
         *,
         state: str | Path | None = None,
+        ledger: str | None = None,
         files: Sequence[str | Path] = (),
         sandbox: bool = False,
     ) -> None:
         self.mapping = Path(mapping)
         self._flags: dict[str, Any] = {
             "state": None if state is None else Path(state),
+            "ledger": ledger,
             "files": tuple(str(file) for file in files),
             "sandbox": sandbox,
         }
@@ -291,7 +294,7 @@ class Backfill:
     def runs(self, limit: int = 20) -> list[PastRun]:
         """The last runs of this mapping that began, newest first; `status` tells of those that did not, too."""
         folder = state_folder(self.mapping, Flags(**self._flags))
-        with Ledger.read(folder) as ledger:
+        with Ledger.read(folder, url=ledger_url(Flags(**self._flags))) as ledger:
             records = [
                 one for one in ledger.runs(-1) if one.info.folder and Path(one.info.mapping).name == self.mapping.name
             ]

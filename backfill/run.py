@@ -111,7 +111,8 @@ def _run(
         if settings.sandbox:
             make_folder(settings.state.parent, world)
         at = LedgerTarget(settings.base_url, settings.store)
-        ledger = stack.enter_context(Ledger.open(settings.state, at, now=world.now, disk=world.disk))
+        opened = Ledger.open(settings.state, at, url=settings.ledger, now=world.now, disk=world.disk)
+        ledger = stack.enter_context(opened)
         begun()
         for warning in ledger.warnings:
             observer.note(warning)
@@ -126,7 +127,9 @@ def _run(
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         attempt.begun = True
         stack.push(_ended(ledger, number))
-        clear_scratch(folder.path.parent)
+        if settings.ledger is None:
+            # Else runs of other stores may go on in this folder: the lock is not the folder's.
+            clear_scratch(folder.path.parent)
         scratch = stack.enter_context(scratch_for(folder.path, planned))
         going = _Going(flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch)
         return going.on(arise)

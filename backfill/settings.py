@@ -13,7 +13,17 @@ from backfill.errors import SettingsError
 from backfill.mapping import Delivery, DurationError, parse_duration
 from backfill.send import check_base_url
 
-__all__ = ["DEFAULT_RATE", "SANDBOX_STORE", "SANDBOX_URL", "Flags", "Settings", "kept_back", "resolve", "state_folder"]
+__all__ = [
+    "DEFAULT_RATE",
+    "SANDBOX_STORE",
+    "SANDBOX_URL",
+    "Flags",
+    "Settings",
+    "kept_back",
+    "ledger_url",
+    "resolve",
+    "state_folder",
+]
 
 STATE_FOLDER = ".backfill"
 # The ledger's name for the sandbox inside a run: its port is another each time.
@@ -44,6 +54,7 @@ class Flags:
     reread: bool = False
     state: Path | None = None
     runs_to: str | None = None
+    ledger: str | None = field(default=None, repr=False)
     files: tuple[str, ...] = ()
 
 
@@ -51,8 +62,9 @@ class Flags:
 class Settings:
     """How a run delivers. `rate` is in requests/s, `limit` in events, `limit_each` in events of each name;
     `not_newer_than` is the age (`72h`) below which events are kept back, or ""; `min_rows` is how many rows the export
-    has to hold. `runs_to` is where the run's folder is copied, or "". The secret is in no
-    repr.
+    has to hold. `runs_to` is where the run's folder is copied, or "".
+    `ledger` is the URL of a PostgreSQL database, None for the file in the state folder. Neither the secret nor that,
+    which may hold one, is in a repr.
     """
 
     store: str
@@ -62,6 +74,7 @@ class Settings:
     concurrency: int
     state: Path
     secret: str = field(repr=False)
+    ledger: str | None = field(default=None, repr=False)
     limit: int | None = None
     limit_each: int | None = None
     not_newer_than: str = ""
@@ -87,6 +100,19 @@ def state_folder(mapping: Path, flags: Flags, environment: MappingOf[str, str] =
     named = flags.state or (Path(environment["BACKFILL_STATE"]) if environment.get("BACKFILL_STATE") else None)
     folder = named or mapping.resolve().parent / STATE_FOLDER
     return folder / "sandbox" if flags.sandbox else folder
+
+
+def ledger_url(flags: Flags, environment: MappingOf[str, str] = os.environ) -> str | None:
+    """The PostgreSQL database that holds the ledger; None for the file in the state folder, as every rehearsal has it
+    that names none.
+    """
+    if flags.ledger or flags.sandbox:
+        return flags.ledger or None
+    if url := environment.get("BACKFILL_LEDGER"):
+        return url.strip()
+    if file := environment.get("BACKFILL_LEDGER_FILE"):
+        return _text_of("BACKFILL_LEDGER_FILE", file, "the ledger's URL")
+    return None
 
 
 def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: MappingOf[str, str] = os.environ) -> Settings:
@@ -133,6 +159,7 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
         concurrency=int(concurrency),
         state=state_folder(mapping, flags, environment),
         secret="sandbox" if flags.sandbox else _secret(environment),
+        ledger=ledger_url(flags, environment),
         limit=flags.limit,
         limit_each=flags.limit_each,
         not_newer_than=kept_back(delivery, flags, environment),
@@ -200,15 +227,19 @@ def _secret(environment: MappingOf[str, str]) -> str:
     if environment.get("REDO_API_SECRET"):
         return environment["REDO_API_SECRET"].strip()
     if file := environment.get("REDO_API_SECRET_FILE"):
-        try:
-            return Path(file).read_text(encoding="utf-8-sig").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise SettingsError(
-                f"REDO_API_SECRET_FILE: can't read {file}: {reason}",
-                hint="give the path of a file that holds the secret and that you may read",
-            ) from None
+        return _text_of("REDO_API_SECRET_FILE", file, "the secret")
     raise SettingsError(
         "there is no secret",
         hint="set REDO_API_SECRET (a key with the scope customer_events_write) or REDO_API_SECRET_FILE",
     )
+
+
+def _text_of(variable: str, file: str, what: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SettingsError(
+            f"{variable}: can't read {file}: {reason}",
+            hint=f"give the path of a file that holds {what} and that you may read",
+        ) from None

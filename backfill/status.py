@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from backfill.errors import UsageError
 from backfill.ledger import Ledger, RunRecord, Target
 from backfill.printable import printable, short
 from backfill.report import last_run, waiting_in
-from backfill.settings import Flags, state_folder
+from backfill.settings import Flags, ledger_url, state_folder
 from backfill.since import shown
 
 __all__ = ["copy_of", "last_report", "status", "without_report"]
@@ -24,14 +25,16 @@ MOST_LETTERS = 200
 
 def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
     """What the ledger beside the mapping (or in this folder) knows, by store: events by name, the last runs."""
-    folder = _folder(mapping, flags)
-    with Ledger.read(folder) as ledger:
+    folder, url = _folder(mapping, flags), ledger_url(flags)
+    with Ledger.read(folder, url=url) as ledger:
+        place = ledger.place
         stores = [_store(ledger, target) for target in ledger.targets()]
         runs = [_run(record, folder) for record in ledger.runs(5)]
     if as_json:
-        return json.dumps({"state": str(folder), "stores": stores, "runs": runs}, indent=2, ensure_ascii=False)
+        told = {"state": str(folder), **({"ledger": place} if url else {}), "stores": stores, "runs": runs}
+        return json.dumps(told, indent=2, ensure_ascii=False)
     if not stores:
-        return f"nothing was sent yet: no ledger in {folder}"
+        return printable(f"nothing was sent yet: no ledger in {place}")
     lines = []
     for store in stores:
         lines.append(f"store {store['store']} at {store['base_url']}")
@@ -80,8 +83,10 @@ def without_report(mapping: Path | None, flags: Flags, found: Path) -> str:
     """What is to be said when the report that was found is not the last run's; "" when it is."""
     if found.parent.parent.parent != (folder := _folder(mapping, flags)):
         return ""
-    with Ledger.read(folder) as ledger:
-        last = next((_run(record, folder) for record in ledger.runs(1)), None)
+    with Ledger.read(folder, url=ledger_url(flags)) as ledger:
+        # A server's ledger knows other machines' runs too, whose reports are there.
+        mine = (record for record in ledger.runs(20) if record.host == socket.gethostname() or ledger.is_local)
+        last = next((_run(record, folder) for record in mine), None)
     if last is None or last["folder"] == found.parent.name:
         return ""
     return f"the last run ({last['started']}, {last['state']}) has no report; this is that of the run before it"

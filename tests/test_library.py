@@ -135,7 +135,7 @@ def test_its_settings_are_the_commands_options() -> None:
     def arguments(method: Callable[..., Any]) -> set[str]:
         return set(inspect.signature(method).parameters) - {"self", "progress"}
 
-    everywhere = {"state", "files", "sandbox"}
+    everywhere = {"state", "ledger", "files", "sandbox"}
     assert set(inspect.signature(Backfill).parameters) == {"mapping"} | everywhere
     assert arguments(Backfill.run) | everywhere == names(run_command)
     assert arguments(Backfill.check) | everywhere == names(check_command)

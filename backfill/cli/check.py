@@ -11,6 +11,7 @@ from backfill.cli.grouped import Grouped
 from backfill.cli.shared import (
     BASE_URL,
     FILES,
+    LEDGER,
     MAPPING,
     NEW_IDS,
     NOT_NEWER_THAN,
@@ -30,6 +31,7 @@ __all__ = ["check"]
 @STORE
 @BASE_URL
 @STATE
+@LEDGER
 @FILES
 @NEW_IDS
 @NOT_NEWER_THAN

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from backfill.cli.shared import ANY_MAPPING, REHEARSED, STATE, flags, show
+from backfill.cli.shared import ANY_MAPPING, LEDGER, REHEARSED, STATE, flags, show
 
 __all__ = ["report", "schema", "status"]
 
@@ -15,6 +15,7 @@ __all__ = ["report", "schema", "status"]
 @click.command()
 @ANY_MAPPING
 @STATE
+@LEDGER
 @REHEARSED
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
@@ -33,6 +34,7 @@ def status(mapping: Path | None, *, as_json: bool, **options: Any) -> int:
 @click.command()
 @ANY_MAPPING
 @STATE
+@LEDGER
 @REHEARSED
 @click.option("--open", "opening", is_flag=True, help="Open it in the browser.")
 def report(mapping: Path | None, *, opening: bool, **options: Any) -> int:

@@ -11,6 +11,7 @@ from backfill.cli.grouped import Grouped
 from backfill.cli.shared import (
     BASE_URL,
     FILES,
+    LEDGER,
     MAPPING,
     MIN_ROWS,
     NEW_IDS,
@@ -51,6 +52,7 @@ __all__ = ["run"]
 @click.option("--reread", is_flag=True, help="Read everything: unchanged files, and what source.since leaves out.")
 @STATE
 @RUNS_TO
+@LEDGER
 @FILES
 @NEW_IDS
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout, the summary last.")

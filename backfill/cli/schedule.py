@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from backfill.cli.shared import BASE_URL, MAPPING, MIN_ROWS, NOT_NEWER_THAN, STATE, STORE, flags, show
+from backfill.cli.shared import BASE_URL, LEDGER, MAPPING, MIN_ROWS, NOT_NEWER_THAN, STATE, STORE, flags, show
 
 __all__ = ["schedule"]
 
@@ -37,6 +37,7 @@ FORMS = ("cron", "systemd", "kubernetes", "github-actions", "airflow")
 @STORE
 @BASE_URL
 @STATE
+@LEDGER
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write into this file or folder, not to stdout.")
 def schedule(
     mapping: Path,
@@ -73,6 +74,7 @@ def schedule(
         ("--store", options["store"]),
         ("--base-url", options["base_url"]),
         ("--state", options["state"] and options["state"].absolute()),
+        ("--ledger", options["ledger"]),
     ]:
         again += [flag, str(value)] if value else []
     job = plan_job(mapping, flags(options), Options(at, timezone, ping, metrics_file, tuple(again), name))

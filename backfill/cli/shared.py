@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from backfill.cli.completion import EXPORTS, MAPPINGS, ending_with
-from backfill.errors import BackfillError
+from backfill.errors import BackfillError, SettingsError
 
 if TYPE_CHECKING:
     from backfill.progress import Plain
@@ -21,6 +21,7 @@ __all__ = [
     "ANY_MAPPING",
     "BASE_URL",
     "FILES",
+    "LEDGER",
     "MAPPING",
     "MIN_ROWS",
     "NEW_IDS",
@@ -47,6 +48,9 @@ STATE = click.option(
     "--state",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of ledger and runs [BACKFILL_STATE].",
+)
+LEDGER = click.option(
+    "--ledger", metavar="URL", help="Keep the ledger in PostgreSQL: postgresql://… [BACKFILL_LEDGER]."
 )
 STORE = click.option("--store", help="The store's id [REDO_STORE_ID].")
 BASE_URL = click.option("--base-url", help="The API, or a sandbox [REDO_BASE_URL].")
@@ -75,6 +79,15 @@ FILES = click.option(
 def flags(options: dict[str, Any]) -> Flags:
     from backfill.settings import Flags
 
+    if options.get("ledger"):
+        from backfill.ledger.postgres.address import has_password
+
+        if has_password(options["ledger"]):
+            raise SettingsError(
+                "--ledger holds a password, and everybody on this machine can read a command's words",
+                hint="set BACKFILL_LEDGER or BACKFILL_LEDGER_FILE to the URL, or leave the password to ~/.pgpass or "
+                "PGPASSWORD",
+            )
     return Flags(**options)
 
 

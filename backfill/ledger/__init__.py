@@ -7,7 +7,8 @@ It holds digests of ids and bodies, the names of events, the API's own words for
 mapping its ids hang on, and which files are delivered whole. It holds no secret, and of customers nothing else; only
 the API's words could quote what they refuse.
 
-The only part that knows the database. Three rules keep it whole:
+The only part that knows the database: a file of SQLite's in the state folder, or, where `open` and `read` are given a
+URL, PostgreSQL on a server (`postgres`, whose rules are told there). Three rules keep the file whole:
 
 - One connection writes and makes checkpoints, and it alone. Before 3.51.3 SQLite can corrupt a WAL database when one
   connection makes a checkpoint while another commits and begins the log anew
@@ -22,8 +23,9 @@ The only part that knows the database. Three rules keep it whole:
   synchronous=NORMAL does not wait for the disk: a power cut can lose the last commits. Their events are then
   sent again, under the same ids; none is lost.
 
-`entries` is what is remembered, `book` the Ledger, `accepted` how it finds one of 50 M events, `file` its file and
-folder, `lock` the one run at a time, `trouble` what the user reads when the disk fails.
+`entries` is what is remembered, `book` the Ledger, `tables` what it asks of any database, `sqlite` how the file
+answers, `accepted` how that finds one of 50 M events, `file` its file and folder, `lock` the one run at a time,
+`trouble` what the user reads when the disk fails.
 """
 
 from __future__ import annotations

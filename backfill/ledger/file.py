@@ -15,7 +15,7 @@ from backfill.disk import Disk
 from backfill.errors import SettingsError, StorageError
 from backfill.ledger.accepted import RECENT
 from backfill.ledger.lock import network_filesystem
-from backfill.ledger.trouble import aside, told, torn
+from backfill.ledger.trouble import aside, newer, told, torn
 
 __all__ = ["LEDGER_FILE", "check", "on_network", "open_to_read", "open_to_write", "prepare", "transaction"]
 
@@ -107,12 +107,12 @@ def _is_ours(path: Path) -> bool:
     return path.name.startswith("ledger.") or path.name in {"runs", "lost+found"}
 
 
-def prepare(folder: Path, disk: Disk) -> tuple[str, ...]:
+def prepare(folder: Path, disk: Disk, *, holds_ledger: bool = True) -> tuple[str, ...]:
     """Makes the state folder, for its owner's eyes only; gives what there is to warn of."""
     with told("making the state folder", folder):
         disk.make_folder(folder)
         found = folder.stat()
-        warnings = list(on_network(folder))
+        warnings = list(on_network(folder)) if holds_ledger else []
         me = os.geteuid()
         # Whoever owns the folder can put links in it. Root's is trusted (mounted volumes are); root may use
         # any.
@@ -338,10 +338,5 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         raise StorageError(f"opening the ledger {path}: it is another program's database", hint=aside(path))
     if version > len(_SCHEMA):
         row = connection.execute("SELECT value FROM meta WHERE key = 'release'").fetchone()
-        release = f"release {row[0]} or later" if row else "a later release"
-        raise SettingsError(
-            f"opening the ledger {path}: it was written by a newer release of backfill "
-            f"(version {version} of the ledger, known here up to {len(_SCHEMA)})",
-            hint=f"Install {release} of backfill. The ledger was left as it is.",
-        )
+        raise newer(str(path), version, len(_SCHEMA), row[0] if row else None)
     return int(version)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from backfill.errors import StorageError
+from backfill.errors import SettingsError, StorageError
 
-__all__ = ["aside", "told", "torn"]
+__all__ = ["aside", "newer", "told", "torn"]
 
 
 def aside(path: Path) -> str:
@@ -26,6 +26,16 @@ def aside(path: Path) -> str:
 def torn(doing: str, path: Path, why: str) -> StorageError:
     """The error for a file that is no ledger, or no more."""
     return StorageError(f"{doing}: {path} is damaged or not a ledger: {why}", hint=aside(path))
+
+
+def newer(where: str, version: int, known: int, release: str | None) -> SettingsError:
+    """The error for a ledger of a release that is not out yet here."""
+    return SettingsError(
+        f"opening the ledger {where}: it was written by a newer release of backfill "
+        f"(version {version} of the ledger, known here up to {known})",
+        hint=f"Install {f'release {release} or later' if release else 'a later release'} of backfill. "
+        "The ledger was left as it is.",
+    )
 
 
 _ROOM: Final = "and run again: what is recorded is kept, and events that are not go again under the same ids."

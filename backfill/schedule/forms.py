@@ -52,12 +52,13 @@ def _cron(job: Job, _year: int) -> dict[str, str]:
     here = words.index("--state") + 1
     run = f'{cron_words([*job.program, *words[:here]])} "$state" {cron_words(words[here + 1 :])}'
     ping = f"BACKFILL_PING_FILE={cron_words([str(job.ping_file)])} " if job.ping_file else ""
+    ledger = f"BACKFILL_LEDGER_FILE={cron_words([str(job.ledger_file)])} " if job.ledger_file else ""
     log = f"cron-{job.slug}.log"
     command = (
         f"umask 077; state={cron_words([str(job.state)])}; "
         f'log="$state/{log}"; mkdir -p "$state"; [ ! -e "$log" ] || mv "$log" "$log.1"; '
         f"for pause in {' '.join(map(str, _PAUSES))}; do "
-        f"{{ date; REDO_API_SECRET_FILE={cron_words([str(job.secret_file)])} {ping}{run}; "
+        f"{{ date; REDO_API_SECRET_FILE={cron_words([str(job.secret_file)])} {ledger}{ping}{run}; "
         '} >>"$log" 2>&1; status=$?; '
         'case $status in 11|75) sleep $pause;; *) break;; esac; done; '
         '[ $status -eq 0 ] || { cat "$log"; echo "exit status $status"; }; exit $status'
@@ -80,6 +81,7 @@ def _systemd(job: Job, _year: int) -> dict[str, str]:
     unit = f"backfill-{job.slug}"
     credential = f"/etc/credstore.encrypted/{unit}.redo-api-secret"
     ping_credential = f"/etc/credstore.encrypted/{unit}.backfill-ping"
+    ledger_credential = f"/etc/credstore.encrypted/{unit}.backfill-ledger-url"
     written = [job.state, *([job.metrics_file.parent] if job.metrics_file else [])]
     # The interpreter behind a virtual environment is often in a home folder (pyenv, uv).
     needed = [*written, job.mapping, Path(job.program[0]), job.interpreter]
@@ -90,6 +92,8 @@ def _systemd(job: Job, _year: int) -> dict[str, str]:
         "unit_credential": credential.replace("%", "%%"),
         "ping_credential": ping_credential,
         "unit_ping_credential": ping_credential.replace("%", "%%"),
+        "ledger_credential": ledger_credential,
+        "unit_ledger_credential": ledger_credential.replace("%", "%%"),
         "description": job.mapping.name.replace("%", "%%"),
         "unit_owner": job.owner.replace("%", "%%"),
         "unit_state": systemd_words([str(job.state)]),
@@ -164,6 +168,7 @@ def _airflow(job: Job, _year: int) -> dict[str, str]:
         conn_literal=yaml_text(connection),
         ping_id=f"{connection}_ping",
         ping_literal=yaml_text(f"{connection}_ping"),
+        ledger_conn_literal=yaml_text(f"{connection}_ledger"),
         description_literal=yaml_text(f"{job.mapping.name} to Redo"),
         words=[yaml_text(word) for word in [*job.program, *job.run()]],
         zone=job.zone_name,
@@ -192,6 +197,8 @@ def _filled(template: str, job: Job, **facts: Any) -> str:
         "zone": job.zone,
         "machine": job.machine,
         "ping": job.ping_file is not None,
+        "ledger": job.ledger_file is not None,
+        "ledger_file": shell_words([str(job.ledger_file)]),
         "owner": job.owner,
         "state": str(job.state),
     }

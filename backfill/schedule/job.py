@@ -19,7 +19,7 @@ from backfill.ping import ping_said, ping_url
 from backfill.printable import printable
 from backfill.schedule.zones import checked_zone, machine_zone
 from backfill.send import Target, check_base_url
-from backfill.settings import Flags, resolve, state_folder
+from backfill.settings import Flags, ledger_url, resolve, state_folder
 
 __all__ = ["Job", "Options", "elsewhere", "plan_job"]
 
@@ -53,7 +53,8 @@ class Job:
     """A nightly run. Paths are absolute; `options` are those of `run`, but for the mapping, --state and the metrics.
 
     `ping_file` is where the address of the dead man's switch will be, if there is one: who knows it can keep the switch
-    quiet, so that it stands in no schedule.
+    quiet, so that it stands in no schedule. `ledger_file` holds the URL of the ledger's database, which may hold a
+    password; None without such a ledger.
     """
 
     mapping: Path
@@ -73,6 +74,7 @@ class Job:
     owner: str
     again: tuple[str, ...]
     name: str
+    ledger_file: Path | None = None
 
     @property
     def slug(self) -> str:
@@ -130,6 +132,8 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
     path = _absolute(mapping)
     state = _absolute(state_folder(mapping, flags, environment))
     secret = environment.get("REDO_API_SECRET_FILE")
+    address = environment.get("BACKFILL_LEDGER_FILE")
+    ledger = Path(address) if address and not flags.ledger else path.parent / "ledger-url.txt"
     job = Job(
         mapping=path,
         text=mapping.read_text(encoding="utf-8-sig"),
@@ -140,6 +144,7 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
         state=state,
         state_given=bool(flags.state or environment.get("BACKFILL_STATE")),
         secret_file=_absolute(Path(secret)) if secret else path.parent / "redo-secret.txt",
+        ledger_file=_absolute(ledger) if ledger_url(flags, environment) else None,
         metrics_file=_absolute(options.metrics_file) if options.metrics_file else None,
         ping_file=_ping_file(path, options.name, environment) if ping else None,
         at=_time(options.at),
@@ -149,7 +154,8 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
         again=options.again,
         name=options.name or path.stem,
     )
-    for word in (*job.program, *job.run(), *job.again, str(job.secret_file), str(job.ping_file)):
+    files = (str(job.secret_file), str(job.ping_file), str(job.ledger_file))
+    for word in (*job.program, *job.run(), *job.again, *files):
         if word != printable(word) or "\n" in word or "\t" in word:
             raise UsageError(
                 f"{word!r} has a letter that is not seen, such as a line break, and no schedule can hold it",

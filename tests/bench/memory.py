@@ -44,7 +44,7 @@ def parts(ids: list[str], size: int) -> Iterable[list[str]]:
 
 def prefill(ledger: Ledger, count: int) -> None:
     """Puts in so many events, evenly spread over all keys: in their order, because one after the other takes long."""
-    connection = ledger._connection
+    connection = ledger._store.connection
     assert connection is not None
     step = 2**128 // max(count, 1)
     connection.execute("INSERT OR IGNORE INTO names (name) VALUES ('Order Shipped')")

@@ -286,7 +286,7 @@ WRITER = """
 
     with Ledger.open(Path(sys.argv[1]), Target("https://api.example.com", "s")) as ledger:
         # A checkpoint every few pages, and so a log that begins anew as often as the readers let it.
-        ledger._connection.execute("PRAGMA wal_autocheckpoint = 3")
+        ledger._store.connection.execute("PRAGMA wal_autocheckpoint = 3")
         run = ledger.begin_run(RunInfo("m"))
         for start in range(0, int(sys.argv[2]), 20):
             keys = [key(f"order:{number}") for number in range(start, start + 20)]

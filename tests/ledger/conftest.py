@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from backfill.ledger import Target, content, key
+from backfill.ledger import Ledger, Target, content, key
 from backfill.records import Events, Outcome, Refusal
 from tests.conftest import Require
+from tests.ledger.server import Server, programs
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -25,7 +29,8 @@ RECORDER = """
     from backfill.records import Events, Outcome
 
     folder, first, size, stop = Path(sys.argv[1]), *map(int, sys.argv[2:5])
-    with Ledger.open(folder, Target("https://api.example.com", "store")) as ledger:
+    url = sys.argv[6] if sys.argv[6:] else None
+    with Ledger.open(folder, Target("https://api.example.com", "store"), url=url) as ledger:
         run = ledger.begin_run(RunInfo("orders"))
         print("begun", flush=True)
         for start in range(first, stop, size):
@@ -41,7 +46,7 @@ RECORDER = """
             )
             ledger.record([Outcome(events, accepted=range(size))], run)
             print(start + size, flush=True)
-        if sys.argv[5:] == ["hold"]:
+        if sys.argv[5] == "hold":
             sys.stdin.read()
         ledger.end_run(run, 0, {})
 """
@@ -86,17 +91,83 @@ def _events(ids: Sequence[str], name: str, version: str) -> Events:
     )
 
 
+class Ledgers:
+    """Ledgers of one kind: each folder has its own, in it or in a database of its own."""
+
+    def __init__(self, kind: str, server: Server | None) -> None:
+        self.kind = kind
+        self.server = server
+        self._databases: dict[Path, str] = {}
+
+    def url(self, folder: Path) -> str | None:
+        """Where the ledger of a folder is, if not in it."""
+        if self.server is None:
+            return None
+        if folder not in self._databases:
+            self._databases[folder] = self.server.database()
+        return self.server.url(self._databases[folder])
+
+    def forget(self) -> None:
+        """No more is asked of these folders."""
+        for name in self._databases.values():
+            assert self.server is not None
+            self.server.take_back(name)
+        self._databases.clear()
+
+    def open(self, folder: Path, target: Target, **more: Any) -> Ledger:
+        return Ledger.open(folder, target, url=self.url(folder), **more)
+
+    def read(self, folder: Path, target: Target | None = None) -> Ledger:
+        return Ledger.read(folder, target, url=self.url(folder))
+
+
+def _started(require: Require) -> Server:
+    require(importlib.util.find_spec("psycopg"), "psycopg is not installed")
+    require(programs(), "PostgreSQL's server is not installed")
+    require(
+        os.geteuid() != 0 or shutil.which("runuser"),
+        "PostgreSQL's server does not run as root, and there is no runuser",
+    )
+    return Server()
+
+
+@pytest.fixture(scope="session")
+def server(require: Require) -> Iterator[Server]:
+    """A server for all tests of a process."""
+    server = _started(require)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_server(require: Require) -> Iterator[Server]:
+    """A server that the test may kill."""
+    server = _started(require)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledgers(request: pytest.FixtureRequest) -> Iterator[Ledgers]:
+    """What holds for a ledger holds wherever it is kept."""
+    server = request.getfixturevalue("server") if request.param == "postgres" else None
+    ledgers = Ledgers(request.param, server)
+    yield ledgers
+    ledgers.forget()
+
+
 @pytest.fixture
 def recorder(state: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a run in a process of its own; whatever is left at the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(first: int, size: int, stop: int, *words: str) -> subprocess.Popen[str]:
+    def start(first: int, size: int, stop: int, how: str = "end", url: str | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-c", textwrap.dedent(RECORDER), str(state)),
                 *map(str, (first, size, stop)),
-                *words,
+                how,
+                *([url] if url else []),
             ],
             cwd=REPOSITORY,
             stdin=subprocess.PIPE,

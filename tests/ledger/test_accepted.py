@@ -31,7 +31,7 @@ def counted(state: Path) -> tuple[int, int]:
 
 def small(ledger: Ledger) -> Ledger:
     """With so little room that it is always on the move."""
-    ledger._accepted = Accepted(ROOM)
+    ledger._store.tables.recent = Accepted(ROOM)
     return ledger
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import replace
 from datetime import time as time_of_day
 from pathlib import Path
 
 import pytest
+import yaml
 from syrupy.assertion import SnapshotAssertion
 
 from backfill.cli import backfill
@@ -22,6 +24,7 @@ from tests.schedule.support import (
     PLAIN,
     WATCHED,
     YEAR,
+    text_of,
     written,
 )
 
@@ -59,6 +62,35 @@ def test_nothing_secret_and_everything_passed_on(form: str, tmp_path: Path) -> N
     assert "BACKFILL_PING" in text
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_ledgers_address_is_a_secret(form: str, tmp_path: Path) -> None:
+    (tmp_path / "orders.yaml").write_text(MAPPING)
+    url = f"postgresql://me:{SECRET}@db.example.com/backfill"
+    environment = {"REDO_STORE_ID": STORE, "BACKFILL_LEDGER": url}
+    made = plan_job(tmp_path / "orders.yaml", Flags(), Options("2:30"), environment)
+    text = written(form, made)
+    assert SECRET not in text
+    assert "db.example.com" not in text
+    told = {
+        "cron": f"BACKFILL_LEDGER_FILE={tmp_path}/ledger-url.txt /",
+        "systemd": "\nEnvironment=BACKFILL_LEDGER_FILE=%d/backfill-ledger-url\n"
+        "LoadCredentialEncrypted=backfill-ledger-url:",
+        "kubernetes": "- {name: BACKFILL_LEDGER_FILE, value: /secret/backfill-ledger-url}",
+        "github-actions": "\n          BACKFILL_LEDGER: ${{ secrets.BACKFILL_LEDGER }}\n",
+        "airflow": '\n        env["BACKFILL_LEDGER"] = BaseHook.get_connection(LEDGER).password or ""\n',
+    }
+    assert told[form] in text
+    assert told[form] not in written(form, replace(made, ledger_file=None))
+    if form == "airflow":
+        ast.parse(text)
+    if form in ("kubernetes", "github-actions"):
+        list(yaml.safe_load_all(text_of(form, made)))
+    environment |= {"BACKFILL_LEDGER": "", "BACKFILL_LEDGER_FILE": str(tmp_path / "url")}
+    (tmp_path / "url").write_text("postgresql://db.example.com/backfill")
+    made = plan_job(tmp_path / "orders.yaml", Flags(), Options("2:30"), environment)
+    assert made.ledger_file == tmp_path / "url"
+
+
 def test_every_variable_of_a_run_is_passed_on(tmp_path: Path) -> None:
     package = ROOT / "backfill"
     read = {
@@ -66,8 +98,9 @@ def test_every_variable_of_a_run_is_passed_on(tmp_path: Path) -> None:
         for file in (package / "settings.py", *(package / "cli").glob("*.py"))
         for name in re.findall(r"BACKFILL_[A-Z_]*[A-Z]", file.read_text())
     }
-    # The state by itself, and --ping in a file; completion is the shell's.
-    assert read - {"BACKFILL_STATE", "BACKFILL_PING", "BACKFILL_COMPLETE"} == set(_VARIABLES)
+    # The state by itself, --ping and the ledger's URL in files; completion is the shell's.
+    apart = {"STATE", "PING", "COMPLETE", "LEDGER", "LEDGER_FILE"}
+    assert read - {f"BACKFILL_{name}" for name in apart} == set(_VARIABLES)
     (tmp_path / "orders.yaml").write_text(MAPPING)
     values = {"ENDPOINT": "bulk", "RATE": "20", "CONCURRENCY": "4", "NOT_NEWER_THAN": "72h", "STATE": "/srv/state"}
     values["MIN_ROWS"] = "10"
