@@ -35,8 +35,13 @@ def preview(path: Path, count: int, *, row: int | None = None, curl: bool = Fals
             if row is not None:
                 events = events.filter(pl.col(ROW) == row)
             for body in events_of(events.head(left)).bodies:
-                store = planned.mapping.delivery.store or "$REDO_STORE_ID"
-                yield _curl(body, store) if curl else _indented(body)
+                declared = planned.mapping.delivery.store
+                # Of many stores each event's own is told by `run`; here any will do that the user has.
+                yield (
+                    _curl(body, declared if isinstance(declared, str) else "$REDO_STORE_ID")
+                    if curl
+                    else _indented(body)
+                )
                 left -= 1
             if not left:
                 return

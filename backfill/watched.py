@@ -89,7 +89,8 @@ class Watched:
         if not store:
             with suppress(BackfillError):
                 mapping = mappings.read(self._mapping).mapping
-                store = mapping.delivery.store if mapping else None
+                declared = mapping.delivery.store if mapping else None
+                store = declared if isinstance(declared, str) else None
         return store or ""
 
     def _ping(self, end: str, *, hurry: bool = False) -> None:

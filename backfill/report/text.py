@@ -16,7 +16,16 @@ from backfill.settings import Settings
 from backfill.shape import advice
 from backfill.tally import Survey
 
-__all__ = ["check_text", "duration", "promise_text", "ready_text", "result_text", "slips_text"]
+__all__ = [
+    "check_text",
+    "duration",
+    "flows_lines",
+    "new_names_lines",
+    "promise_text",
+    "ready_text",
+    "result_text",
+    "slips_text",
+]
 
 NEW_NAMES_SHOWN = 5
 
@@ -40,7 +49,7 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
     )
     yield ""
     yield from promise_text(found)
-    yield from _new_names_lines(found)
+    yield from new_names_lines(found)
     if not rows.read and not (found.since and found.since["from"]):
         yield "No rows: the files have a header, or nothing but blank lines."
     if found.problems:
@@ -93,7 +102,8 @@ def promise_text(found: Survey) -> Iterator[str]:
         yield f"  kept back: {plural(kept, 'event')} under {duration_words(found.not_newer_than)} old (not_newer_than)"
 
 
-def _new_names_lines(found: Survey) -> Iterator[str]:
+def new_names_lines(found: Survey) -> Iterator[str]:
+    """Names that were never sent to the store."""
     if found.new_names:
         shown = [_new_name(one) for one in found.new_names[:NEW_NAMES_SHOWN]]
         if left := len(found.new_names) - len(shown):
@@ -125,7 +135,7 @@ def ready_text(found: Survey, settings: Settings, total: int) -> str:
     took = duration(requests / settings.rate)
     lines.append(f"{plural(total, 'event')} in {plural(requests, 'request')}, {took}.")
     if not settings.sandbox:
-        lines += [*_new_names_lines(found), *_flows_lines(found)]
+        lines += [*new_names_lines(found), *flows_lines(found)]
     return printable("\n".join(lines))
 
 
@@ -141,7 +151,7 @@ def _limit_lines(found: Survey, settings: Settings, total: int) -> Iterator[str]
     yield f"only the first {first} of each name, {total:,} in all, as {says}:"
 
 
-def _flows_lines(found: Survey) -> Iterator[str]:
+def flows_lines(found: Survey) -> Iterator[str]:
     """What the API's reference says of flows, and what it does not."""
     count = sum(one.count for one in found.sends.values())
     recent = sum(one.recent for one in found.sends.values())
