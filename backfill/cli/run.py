@@ -83,7 +83,7 @@ def run(
     130, 143  interrupted: what was sent is recorded; run again
 
     With --json each line on stdout is an object with `type` and `time` (RFC 3339, UTC): note, sandbox, checking,
-    checked, ready, sending, error (`exit`, `message`, `hint`), and last summary. A run that could not begin ends with
+    checked, ready, sending, error (`exit`, `message`, `hint`), store (of many, each one's summary), and last summary. A run that could not begin ends with
     its error.
     """
     from backfill import run as runs
@@ -110,6 +110,8 @@ def _show(result: Result, observer: Plain) -> None:
     if isinstance(observer, JsonLines):
         if result.error is not None:
             observer.failed(result.error)
+        for store, one in result.summary.get("stores", {}).items():
+            observer.emit("store", **{**one, "store": store})
         observer.summary(result.summary, result.folder)
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in

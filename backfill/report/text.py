@@ -9,7 +9,7 @@ from typing import Any
 from backfill.mapping import duration_words
 from backfill.names import NewName
 from backfill.plan import Plan
-from backfill.printable import named, plural, printable
+from backfill.printable import named, plural, printable, short
 from backfill.read import Export
 from backfill.report.ending import since_text
 from backfill.settings import Settings
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 NEW_NAMES_SHOWN = 5
+STORES_SHOWN = 20
 
 
 def check_text(planned: Plan, found: Survey, settings: Settings | None) -> str:
@@ -185,10 +186,22 @@ def result_text(summary: dict[str, Any], outcome: str, todo: str, places: list[s
     """How a run ended: its numbers, where its files are, and what to do next."""
     events, rows = summary["events"], summary["rows"]
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in events.items())
-    lines = [outcome, f"rows: {_rows_words(rows)}", f"events: {counts}"]
+    lines = [outcome, *_store_lines(summary.get("stores", {})), f"rows: {_rows_words(rows)}", f"events: {counts}"]
     lines += places
     lines.append(f"next: {todo}")
     return printable("\n".join(lines))
+
+
+def _store_lines(stores: dict[str, Any]) -> Iterator[str]:
+    """A line for each of many stores, those that are not done first."""
+    order = sorted(stores.values(), key=lambda one: (one["exit"] == 0, one["exit"] == 3))
+    for one in order[:STORES_SHOWN]:
+        counts = ", ".join(
+            f"{count:,} {name.replace('_', ' ')}" for name, count in one["events"].items() if count and name != "total"
+        )
+        yield f"  {short(one['name'])}: exit {one['exit']}, {counts or 'no events'}"
+    if len(order) > STORES_SHOWN:
+        yield f"  and {plural(len(order) - STORES_SHOWN, 'more store')}"
 
 
 def _rows_words(rows: dict[str, int]) -> str:
