@@ -22,7 +22,7 @@ from backfill.records import FILE, ROW, Chunk, Rejection, UnreadFile
 from backfill.stores import Part, is_store_id
 from backfill.tally import Survey, add_problems
 
-__all__ = ["Parted", "new_place", "part"]
+__all__ = ["STORE", "Parted", "new_place", "part", "with_stores"]
 
 STORE, NAME = ":store", ":name"
 # So many rows, or bytes of them, wait in memory to be written.
@@ -93,7 +93,7 @@ def part(planned: Plan, column: StoreColumn, place: Path, watch: Watcher, reject
                     found.unread.append(chunk.unread)
                     sorting.end(chunk.unread)
                 if chunk.frame.height:
-                    rows = _with_stores(planned, column, chunk.frame)
+                    rows = with_stores(planned, column, chunk.frame)
                     sorting.add(rows.filter(pl.col(STORE).is_not_null()))
                     _reject(found, sorting, planned, column, rows.filter(pl.col(STORE).is_null()), reject)
                 found.reached = planned.export.reached()
@@ -103,7 +103,7 @@ def part(planned: Plan, column: StoreColumn, place: Path, watch: Watcher, reject
     return sorting.parts()
 
 
-def _with_stores(planned: Plan, column: StoreColumn, frame: pl.DataFrame) -> pl.DataFrame:
+def with_stores(planned: Plan, column: StoreColumn, frame: pl.DataFrame) -> pl.DataFrame:
     """The rows with the STORE of each, null where it has none, and the NAME that the column has for it."""
     cell = planned.shaper.columns.find(column.column)
     if cell is None:  # it would have been a problem of the mapping

@@ -75,7 +75,7 @@ class Watched:
         if self._metrics is None:
             return
         summary = self.result.summary if self.result else None
-        store = summary["store"] if summary else self._store()
+        store = (summary["store"] or "") if summary else self._store()
         seconds = time.monotonic() - self._began[1]
         ended = Ended(self._mapping.name, store, status, round(time.time(), 3), seconds, summary)
         try:

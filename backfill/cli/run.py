@@ -83,8 +83,8 @@ def run(
     130, 143  interrupted: what was sent is recorded; run again
 
     With --json each line on stdout is an object with `type` and `time` (RFC 3339, UTC): note, sandbox, checking,
-    checked, ready, sending, error (`exit`, `message`, `hint`), store (of many, each one's summary), and last summary. A run that could not begin ends with
-    its error.
+    checked, ready, sending, error (`exit`, `message`, `hint`), store (of many, each one's summary), and last
+    summary. A run that could not begin ends with its error.
     """
     from backfill import run as runs
     from backfill.watched import Watched

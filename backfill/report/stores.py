@@ -10,6 +10,7 @@ from typing import Any
 
 from backfill.chosen import Sends
 from backfill.printable import plural, printable, short
+from backfill.read import Export
 from backfill.report.data import run_page
 from backfill.report.ending import describe
 from backfill.report.folder import STORES
@@ -19,7 +20,15 @@ from backfill.settings import Settings
 from backfill.shape import advice
 from backfill.tally import Survey
 
-__all__ = ["longest", "stores_page", "stores_text", "whole_problems", "whole_summary"]
+__all__ = [
+    "longest",
+    "stores_check_text",
+    "stores_page",
+    "stores_text",
+    "whole_check",
+    "whole_problems",
+    "whole_summary",
+]
 
 MOST_SHOWN = 20
 MOST_ROWS = 500
@@ -170,3 +179,87 @@ def _all_sends(ready: Sequence[tuple[str, Survey, int]]) -> Survey:
             before = whole.sends.get(name)
             whole.sends[name] = Sends(one.count + before.count, one.recent + before.recent) if before else one
     return whole
+
+
+def whole_check(rest: dict[str, Any], stores: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What `check` found of many stores, summed; `rest` is of none of them, and `stores` has each one's."""
+    each = [rest, *stores.values()]
+    names: dict[str, dict[str, Any]] = {}
+    for name, one in ((name, one) for part in each for name, one in part["names"].items()):
+        before = names.get(name)
+        names[name] = _both(before, one) if before else one
+    new = {one["name"]: one for part in each for one in part["new_names"] or ()}
+    return {
+        **rest,
+        "rows": _sum(each, "rows"),
+        "events": _sum(each, "events"),
+        "names": names,
+        "new_names": list(new.values()) if any(one["new_names"] is not None for one in each) else None,
+        "problems": whole_problems([one["problems"] for one in each]),
+        "notices": [notice for one in each for notice in one["notices"]],
+        "unread": list({one["name"]: one for part in each for one in part["unread"]}.values()),
+        "since": None,
+        # Side by side: as long as the longest takes.
+        "seconds": {key: max(one["seconds"][key] for one in each) for key in rest["seconds"]},
+        "stores": dict(stores),
+    }
+
+
+def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What is ready of one name in two stores; times are RFC 3339 in UTC, which sort as they are."""
+    return {
+        "ready": one["ready"] + other["ready"],
+        "oldest": min(filter(None, (one["oldest"], other["oldest"])), default=None),
+        "newest": max(filter(None, (one["newest"], other["newest"])), default=None),
+        "under_72_hours": one["under_72_hours"] + other["under_72_hours"],
+    }
+
+
+def stores_check_text(export: Export, data: dict[str, Any], settings: Settings | None, wrong: Mapping[str, str]) -> str:
+    """What `check` prints of many stores; `wrong` says of some, by name, what makes them unfit."""
+    return printable("\n".join(_check_lines(export, data, settings, wrong)))
+
+
+def _check_lines(
+    export: Export, data: dict[str, Any], settings: Settings | None, wrong: Mapping[str, str]
+) -> Iterator[str]:
+    yield f"{plural(len(export.files), 'file')}, {plural(len(data['stores']), 'store')}"
+    for note in data["notes"]:
+        yield f"note: {note}"
+    for one in data["unread"][:MOST_SHOWN]:
+        yield f"not read: {one['why']}"
+    yield ""
+    for one in list(data["stores"].values())[:MOST_SHOWN]:
+        counts = _counts({name: count for name, count in one["events"].items() if count})
+        yield f"  {short(one['name'])}: {plural(one['events']['total'], 'event')}: {counts or 'none'}"
+    if len(data["stores"]) > MOST_SHOWN:
+        yield f"  and {len(data['stores']) - MOST_SHOWN:,} more stores"
+    for name, why in wrong.items():
+        yield f"  {short(name)}: can't be sent to: {short(why, 240)}"
+    yield ""
+    rows, events = data["rows"], data["events"]
+    yield "rows: " + ", ".join(f"{rows[name]:,} {name}" for name in ("read", "mapped", "filtered", "unreadable"))
+    yield f"{events['total']:,} events: {_counts(events)}"
+    if data["problems"]:
+        yield ""
+        yield "Rejected:"
+        for problem in data["problems"]:
+            yield f"  {problem['count']:,} x {problem['title']} ({problem['code']})"
+            for example in problem["examples"][:2]:
+                yield f"      {example['place']}: {short(example['detail'], 240)}"
+            yield f"      to mend: {problem['fix']}"
+    if data["notices"]:
+        yield ""
+        yield "Suspicious:"
+        for notice in data["notices"][:MOST_SHOWN]:
+            yield f"  {notice['count']:,} x {notice['field']}: {advice(notice['code']).title} ({notice['code']})"
+            yield f"      {notice['fix']}"
+    yield ""
+    seconds = data["seconds"]
+    at = f" at {settings.rate:g} requests/s each" if settings else ""
+    took = f"{duration(seconds['single'])} one by one, {duration(seconds['bulk'])} in bulk"
+    yield f"To send {plural(events['ready'], 'event')} to all stores side by side{at}: {took} for the largest"
+
+
+def _counts(events: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in events.items() if name != "total")
