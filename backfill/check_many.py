@@ -10,7 +10,7 @@ from typing import Any
 
 from backfill import mapping as mappings
 from backfill.check import look
-from backfill.errors import BackfillError, InterruptedRun, StoresError, gravest
+from backfill.errors import BackfillError, InterruptedRun, gravest, of_stores
 from backfill.ledger import Ledger
 from backfill.ledger import Target as LedgerTarget
 from backfill.many import picked, settings_of_all
@@ -47,7 +47,7 @@ class StoresChecked:
         errors = {names[store]: error for store, error in self.errors.items()}
         if self.rest.unread:
             errors["no store's own"] = unread_error(self.rest.unread)
-        return StoresError(errors) if errors else None
+        return of_stores(errors) if errors else None
 
     @property
     def status(self) -> int:

@@ -37,6 +37,7 @@ __all__ = [
     "UsageError",
     "as_told",
     "gravest",
+    "of_stores",
 ]
 
 MOST_TOLD = 10
@@ -145,19 +146,25 @@ def gravest(statuses: Iterable[int]) -> int:
 
 
 class StoresError(BackfillError):
-    """What ended the runs of some of many stores."""
+    """What ended the runs of some of many stores; its status is the gravest of theirs."""
 
-    def __init__(self, errors: Mapping[str, BackfillError]) -> None:
-        lines = [f"{store}: {error.message}" for store, error in errors.items()]
-        if len(lines) > MOST_TOLD:
-            lines[MOST_TOLD:] = [f"and {len(lines) - MOST_TOLD:,} more stores"]
-        hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
-        super().__init__("\n".join(lines), hint="; ".join(list(hints)[:MOST_TOLD]))
-        self.errors = errors
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self._status = status
 
     @property
     def status(self) -> int:
-        return gravest(error.status for error in self.errors.values())
+        return self._status
+
+
+def of_stores(errors: Mapping[str, BackfillError]) -> StoresError:
+    """One error of those of many stores, each by its store's name: a line for each."""
+    lines = [f"{store}: {error.message}" for store, error in errors.items()]
+    if len(lines) > MOST_TOLD:
+        lines[MOST_TOLD:] = [f"and {len(lines) - MOST_TOLD:,} more stores"]
+    hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
+    status = gravest(error.status for error in errors.values())
+    return StoresError("\n".join(lines), status=status, hint="; ".join(list(hints)[:MOST_TOLD]))
 
 
 class InterruptedRun(BackfillError):

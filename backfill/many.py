@@ -20,7 +20,7 @@ from typing import Any
 
 import backfill
 from backfill.engine import Engine
-from backfill.errors import BackfillError, InterruptedRun, StorageError, StoresError, as_told, gravest
+from backfill.errors import BackfillError, InterruptedRun, StorageError, as_told, gravest, of_stores
 from backfill.going import Going, Result, rehearsed, unagreed
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
@@ -288,7 +288,7 @@ class _Many:
             return unread_error(self.rest.unread)
         if not own:
             return self.error
-        return StoresError({**own, "all others": self.error} if self.error is not None else own)
+        return of_stores({**own, "all others": self.error} if self.error is not None else own)
 
     def _summary(self) -> dict[str, Any]:
         names = {one.store: one.name for one in self.parts or ()}
