@@ -100,7 +100,7 @@ def check_stores(path: Path, flags: Flags, observer: Observer, world: World | No
         if parts is None:
             place = new_place(None)
             stack.callback(shutil.rmtree, place.parent, ignore_errors=True)
-            parts = part(planned, column, place, together.checking, lambda *_: None, into=rest)
+            parts = part(planned, column, place, together.parting, lambda *_: None, into=rest)
         checked = StoresChecked(planned, settings, chosen(parts, picked(flags)), rest)
         for one in checked.parts:
             if one.wrong is not None:

@@ -159,12 +159,20 @@ class StoresError(BackfillError):
 
 def of_stores(errors: Mapping[str, BackfillError]) -> StoresError:
     """One error of those of many stores, each by its store's name: a line for each."""
-    lines = [f"{store}: {error.message}" for store, error in errors.items()]
+    same: dict[str, list[str]] = {}
+    for store, error in errors.items():
+        same.setdefault(error.message, []).append(store)
+    lines = [f"{_few(stores)}: {message}" for message, stores in same.items()]
     if len(lines) > MOST_TOLD:
-        lines[MOST_TOLD:] = [f"and {len(lines) - MOST_TOLD:,} more stores"]
+        lines[MOST_TOLD:] = [f"and {len(lines) - MOST_TOLD:,} more such lines"]
     hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
     status = gravest(error.status for error in errors.values())
     return StoresError("\n".join(lines), status=status, hint="; ".join(list(hints)[:MOST_TOLD]))
+
+
+def _few(stores: list[str]) -> str:
+    more = len(stores) - MOST_TOLD
+    return ", ".join(stores[:MOST_TOLD]) + (f" and {more:,} more stores" if more > 0 else "")
 
 
 class InterruptedRun(BackfillError):

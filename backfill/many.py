@@ -164,7 +164,7 @@ class _Many:
     def _parted(self) -> list[Part]:
         place = new_place(self.folder.path)
         self.stack.callback(shutil.rmtree, place.parent, ignore_errors=True)
-        parts = part(self.planned, self.column, place, self.together.checking, self.folder.reject_rows, into=self.rest)
+        parts = part(self.planned, self.column, place, self.together.parting, self.folder.reject_rows, into=self.rest)
         for unread in self.rest.unread:
             self.observer.note(f"not read: {unread.why}")
         return chosen(parts, picked(self.flags))
@@ -223,9 +223,8 @@ class _Many:
         """Ask once, and send to all stores that can be sent to, side by side."""
         able = {store: going for store, going in self.goings.items() if going.error is None}
         totals: dict[str, int] = {}
-        for store, going in able.items():
-            with self._alone(going):
-                totals[store] = going.make_ready()
+        for store in able:
+            self._make_ready(store, totals)
         at_once = min(self.delivery.stores_at_once or STORES_AT_ONCE, max(1, len(able)))
         names = {one.store: one.name for one in self.parts or ()}
         ready = [StoreReady(store, names[store], able[store].found, total) for store, total in totals.items() if total]
@@ -234,8 +233,11 @@ class _Many:
             if not self.settings.consent and not self.observer.confirm():
                 raise unagreed(sum(totals.values()))
         self.together.begins({one.name: one.total for one in ready}, self.settings.rate)
+        wanted = bool(ready)
+        # Here nothing is to hold what the check of a store found, when that store is done.
+        del able, ready
         with ExitStack() as stack:
-            base_url = stack.enter_context(rehearsed(self.settings, self.observer)) if ready else None
+            base_url = stack.enter_context(rehearsed(self.settings, self.observer)) if wanted else None
             stack.enter_context(self.world.stop.by_signals())
             pool = stack.enter_context(ThreadPoolExecutor(at_once, "store"))
             # The largest first: so the last one ends soonest.
@@ -243,6 +245,10 @@ class _Many:
             sent = [pool.submit(self._send, store, names[store], base_url) for store in order]
         for one in sent:
             one.result()
+
+    def _make_ready(self, store: str, totals: dict[str, int]) -> None:
+        with self._alone(self.goings[store]):
+            totals[store] = self.goings[store].make_ready()
 
     def _send(self, store: str, name: str, base_url: str | None) -> None:
         """One store's sending and its end, in a thread of its own."""

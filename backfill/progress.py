@@ -176,6 +176,7 @@ class JsonLines(Plain):
             unreadable=rows.unreadable,
             filtered=rows.filtered,
             events=found.events(),
+            store=settings.store if settings else None,
         )
 
     def ready(self, found: Survey, settings: Settings, total: int) -> None:

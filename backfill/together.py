@@ -45,12 +45,15 @@ class Together:
     def sandbox(self, page_url: str, database: Path) -> None:
         self._observer.sandbox(page_url, database)
 
+    def parting(self, found: Survey) -> None:
+        """A chunk of the whole export, before each store's rows are checked."""
+        self._observer.checking(found)
+
     def checking(self, found: Survey) -> None:
         """A chunk of one store, in the thread of the run: the rows of those before it count, too."""
         shown = Survey()
         shown.rows.read = self._rows + found.rows.read
         shown.invalid = self._rejected + found.rows.unreadable + found.invalid
-        shown.reached = found.reached
         self._observer.checking(shown)
 
     def checked(self, planned: Plan, found: Survey, settings: Settings | None) -> None:

@@ -63,6 +63,11 @@ class _Reader:
 
     def delivery(self, tree: Tree) -> Delivery | None:
         fields = self.parts(tree, self.path, Delivery, "as in {rate: 95}")
+        if fields is not None and isinstance(tree, Object):
+            for key in ("secrets", "stores_at_once"):
+                if key in tree.entries and (isinstance(fields.get("store"), str) or "store" not in tree.entries):
+                    hint = 'as in store: "{store}"; the secret of one store is REDO_API_SECRET'
+                    self.findings.wrong(tree.entries[key], f"{key} is for many stores", hint)
         return None if fields is None else Delivery(**fields)
 
     def _files(self, tree: Tree, path: Path) -> list[str] | None:

@@ -206,8 +206,7 @@ def _stores_in(entry: str, base: Path) -> re.Pattern[str] | None:
             pattern += "[" + re.escape(part[1:-1].replace("!", "^", 1)).replace(r"\-", "-").replace(r"\^", "^", 1) + "]"
         else:
             pattern += kinds.get(part, re.escape(part))
-    # A folder stands for all below it.
-    return re.compile(pattern + "(?:/.*)?", re.DOTALL)
+    return re.compile(pattern, re.DOTALL)
 
 
 def _store_in(uri: str, stores: re.Pattern[str]) -> str | None:

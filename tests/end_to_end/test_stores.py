@@ -9,7 +9,7 @@ import time
 import pytest
 
 from backfill.ledger import Ledger
-from tests.end_to_end.support import Run, balanced, eventually, finish, kill
+from tests.end_to_end.support import Run, balanced, begun, eventually, finish, kill
 
 PATHS = "exports/{store}/orders_*.csv"
 WORDS = ("--rate", "5000", "--concurrency", "4")
@@ -402,6 +402,7 @@ def test_schedule(shop):
         ({"secrets": {"env": "SECRET"}}, "delivery.secrets.env has no {store}: all stores would have one secret"),
         ({"secrets": {"env": "A-{store}"}}, "is no name of environment variables"),
         ({"secrets": {"env": "A_{store}", "file": "s/{store}"}}, "secrets has to be one of env and file"),
+        ({"store": "N1", "secrets": {"env": "A_{store}"}}, "secrets is for many stores"),
         ({"stores_at_once": 0}, "stores_at_once has to be a whole number from 1"),
     ],
 )
@@ -430,3 +431,16 @@ def test_by_the_library(lone_shop, start, monkeypatch):
     assert {store: box.ids(store) for store in ids} == ids
     assert "2 of 2 stores done" in str(result)
     assert len(orders.runs()) == 2
+
+
+def test_interrupted_while_it_checks(shop, box):
+    for at, store in enumerate(["nord", "sued", "west"]):
+        (shop.folder / "exports" / store).mkdir(parents=True)
+        shop.orders(40_000, f"exports/{store}/orders_1.csv", start=100_000 * at)
+    shop.mapping(files=PATHS, delivery={"store": "{store}", "endpoint": "bulk"})
+    process = shop.start("run", "orders.yaml", *WORDS)
+    eventually(lambda: begun(shop), "a run in the ledger", process)
+    process.send_signal(signal.SIGTERM)
+    done = finish(process, 143)
+    (folder,) = shop.run_folders()
+    assert Run.read(folder, done).summary["requests"] == box.summary().requests == 0
