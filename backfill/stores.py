@@ -82,6 +82,9 @@ def by_path(planned: Plan, column: StoreColumn) -> list[Part] | None:
         alone = len(files) == 1 and not unread
         part = replace(planned, export=replace(export, files=files, unread=unread, notes=[], alone=alone))
         names = tuple(dict.fromkeys(values[position] for position in mine))
+        if not known and (store, True) in stores:
+            # A folder that is called as another's store id must not pass for that store.
+            store = f"{store} (no store)"  # noqa: PLW2901
         parts.append(Part(store, names, part, None if known else _no_store(names[0], column)))
     return parts
 

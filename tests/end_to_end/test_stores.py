@@ -364,6 +364,14 @@ def test_check_and_preview(shop, box):
     assert box.summary().stored == 6
 
 
+def test_a_folder_that_is_called_as_the_id_of_another(shop, box):
+    ids = exports(shop, ["N1", "nord"], 3)
+    shop.mapping(files=PATHS, delivery={"store": {"column": "store", "map": {"nord": "N1"}}})
+    run = shop.deliver(*WORDS, status=78)
+    assert whole(run) == {"N1 (no store)": 78, "N1": 0}
+    assert box.ids("N1") == ids["nord"]
+
+
 def test_metrics_of_each_store(shop):
     exports(shop, ["nord", "sued"], 3)
     shop.write("exports/sued/orders_2.csv", b"\x1f\x8b\x08 this is no gzip")
