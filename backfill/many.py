@@ -20,14 +20,14 @@ from typing import Any
 
 import backfill
 from backfill.engine import Engine
-from backfill.errors import BackfillError, InterruptedRun, StorageError, as_told, gravest, of_stores
+from backfill.errors import BackfillError, BugError, InterruptedRun, StorageError, as_told, gravest, of_stores
 from backfill.going import Going, Result, rehearsed, unagreed
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.mapping import Delivery as HowDelivered
 from backfill.mapping import Draft, StoreColumn
 from backfill.observer import Observer, StoreReady
-from backfill.parting import new_place, part
+from backfill.parting import Parted, new_place, part
 from backfill.pipeline import Delivered, interrupted
 from backfill.plan import Plan, plan
 from backfill.read import unread_error
@@ -157,6 +157,7 @@ class _Many:
             if one.wrong is None:
                 with self._alone(going):
                     going.check()
+                    _same_rows(one, going)
                 self._without_secret(going, one)
             if isinstance(going.error, InterruptedRun):
                 raise going.error
@@ -320,4 +321,14 @@ class _Many:
             finished=finished,
             status=status,
             stopped_by=error.message if error is not None else None,
+        )
+
+
+def _same_rows(one: Part, going: Going) -> None:
+    """What was counted when the export was parted is what the store's check has read, or it is a bug of ours (70)."""
+    export, read = one.planned.export, going.found.rows.read
+    if isinstance(export, Parted) and export.rows != read:
+        raise BugError(
+            f"the numbers do not balance: {export.rows} rows of the store were put aside, {read} read",
+            hint="please report it with summary.json",
         )

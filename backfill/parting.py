@@ -40,12 +40,13 @@ class Parted(Export):
     """One store's rows of an export, which lie in `place`, as batches of an Arrow file.
 
     `pieces` are the numbers of the batches of each chunk, and in their place the files that can't be read to their end.
-    `lost` are the export's rows that can't be read: they may be of this store.
+    `lost` are the export's rows that can't be read: they may be of this store. `rows`: how many are this store's.
     """
 
     place: Path = Path()
     pieces: Sequence[Piece] = ()
     lost: Sequence[Rejection] = ()
+    rows: int = 0
 
     def chunks(self, skip: Collection[int] = ()) -> Iterator[Chunk]:
         """As of any export. The rows are those that were there when it was parted. Raises StorageError."""
@@ -232,6 +233,7 @@ class _Sorting:
             place=self.place,
             pieces=list(self._chunks(store)),
             lost=self.lost,
+            rows=sum(piece[1] for piece in self.pieces[store] if not isinstance(piece, UnreadFile)),
         )
 
     def _chunks(self, store: str) -> Iterator[Piece]:

@@ -127,7 +127,8 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
     job = Job(
         mapping=path,
         text=mapping.read_text(encoding="utf-8-sig"),
-        files=tuple(loaded.source.files),
+        # Where they lie is all that counts here, and of a `{store}` it is what stands before it.
+        files=tuple(entry.replace("{store}", "*") for entry in loaded.source.files),
         program=_program(),
         interpreter=Path(sys.executable).resolve(),
         options=tuple(words),

@@ -452,3 +452,20 @@ def test_interrupted_while_it_checks(shop, box):
     done = finish(process, 143)
     (folder,) = shop.run_folders()
     assert Run.read(folder, done).summary["requests"] == box.summary().requests == 0
+
+
+def test_killed_with_the_rows_put_aside(shop, start):
+    box = start("latency=4±4")
+    shop.env["REDO_BASE_URL"] = box.base_url
+    column(shop, [(f"s{i % 3}", i) for i in range(600)])
+    shop.mapping(files="all.csv", delivery={"store": "{shop}"})
+    process = shop.start("run", "orders.yaml", *WORDS)
+    eventually(lambda: box.summary().requests > 150, "150 requests", process)
+    assert kill(process)
+    assert list(shop.state.glob("runs/*/gather-*/stores.arrow"))
+    last = shop.deliver(*WORDS)
+    assert whole(last) == dict.fromkeys(["s0", "s1", "s2"], 0)
+    assert last.events["accepted"] + last.events["already_delivered"] == 600
+    assert {box_id: len(box.ids(box_id)) for box_id in ("s0", "s1", "s2")} == {"s0": 200, "s1": 200, "s2": 200}
+    assert box.summary().duplicates <= 2 * 4 * 3
+    assert not list(shop.state.glob("runs/*/gather-*"))
