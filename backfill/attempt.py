@@ -79,5 +79,7 @@ def _meant(mapping: Path, flags: Flags) -> Target | None:
         declared = mappings.read(mapping).mapping
     store = flags.store or os.environ.get("REDO_STORE_ID") or (declared.delivery.store if declared else None)
     with suppress(BackfillError):
-        return Target(flags.base_url or os.environ.get("REDO_BASE_URL") or api.BASE_URL, store or "").plain()
+        return Target(
+            flags.base_url or os.environ.get("REDO_BASE_URL") or api.BASE_URL, store if isinstance(store, str) else ""
+        ).plain()
     return None

@@ -7,7 +7,7 @@ from backfill.plan import Plan
 from backfill.printable import plural
 from backfill.tally import Survey
 
-__all__ = ["too_few", "warnings_of"]
+__all__ = ["few_rows", "too_few", "warnings_of"]
 
 NO_ROWS = "the export holds no rows"
 NO_NEW_ROWS = "no file that is new or has changed holds a row"
@@ -28,6 +28,11 @@ def too_few(found: Survey, reading: Plan, least: int | None) -> ExportError | No
     rows = found.rows.read
     if least is None or rows >= least or not reading.export.files or _passed_over(found, reading):
         return None
+    return few_rows(rows, least)
+
+
+def few_rows(rows: int, least: int) -> ExportError:
+    """That the export holds fewer rows than it should."""
     return ExportError(
         f"the export holds {plural(rows, 'row')}, and --min-rows asks for {least:,} at least: nothing was sent",
         hint="look at what writes the export, and run again; or give a smaller --min-rows",

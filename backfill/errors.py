@@ -1,6 +1,7 @@
 """Every error that backfill raises, sorted by what the user must do about it.
 
 BackfillError
+├── StoresError            the gravest of what ended the runs of many stores
 ├── UsageError          2    call the command otherwise
 ├── LockedError        11    wait for the other run, or stop it
 ├── ExportError        65    mend or fetch the export again
@@ -16,6 +17,7 @@ BackfillError
 from __future__ import annotations
 
 import signal as signals
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -31,9 +33,14 @@ __all__ = [
     "SettingsError",
     "StoppedError",
     "StorageError",
+    "StoresError",
     "UsageError",
     "as_told",
+    "gravest",
+    "of_stores",
 ]
+
+MOST_TOLD = 10
 
 
 class BackfillError(Exception):
@@ -125,6 +132,47 @@ class MappingError(SettingsError):
         self.file = file
         self.problems = sorted(problems)
         super().__init__("\n".join(problem.render(file) for problem in self.problems))
+
+
+# Of what can end the runs of many stores the first here tells how they ended as a whole: what is ours or the disk's to
+# mend before anything else, then what only the user can, then what another run mends by itself.
+GRAVEST_FIRST = (70, 74, 78, 77, 65, 75, 11, 2, 143, 130, 3, 0)
+
+
+def gravest(statuses: Iterable[int]) -> int:
+    """The exit status of many stores' runs as a whole."""
+    order = {status: place for place, status in enumerate(GRAVEST_FIRST)}
+    return min(statuses, key=lambda status: order.get(status, -1), default=0)
+
+
+class StoresError(BackfillError):
+    """What ended the runs of some of many stores; its status is the gravest of theirs."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self._status = status
+
+    @property
+    def status(self) -> int:
+        return self._status
+
+
+def of_stores(errors: Mapping[str, BackfillError]) -> StoresError:
+    """One error of those of many stores, each by its store's name: a line for each."""
+    same: dict[str, list[str]] = {}
+    for store, error in errors.items():
+        same.setdefault(error.message, []).append(store)
+    lines = [f"{_few(stores)}: {message}" for message, stores in same.items()]
+    if len(lines) > MOST_TOLD:
+        lines[MOST_TOLD:] = [f"and {len(lines) - MOST_TOLD:,} more such lines"]
+    hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
+    status = gravest(error.status for error in errors.values())
+    return StoresError("\n".join(lines), status=status, hint="; ".join(list(hints)[:MOST_TOLD]))
+
+
+def _few(stores: list[str]) -> str:
+    more = len(stores) - MOST_TOLD
+    return ", ".join(stores[:MOST_TOLD]) + (f" and {more:,} more stores" if more > 0 else "")
 
 
 class InterruptedRun(BackfillError):

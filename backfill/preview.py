@@ -13,9 +13,10 @@ import polars as pl
 
 from backfill import api, mapping
 from backfill.errors import UsageError
+from backfill.parting import STORE, with_stores
 from backfill.plan import Plan, plan
 from backfill.printable import printable_json
-from backfill.records import ROW, Chunk
+from backfill.records import FILE, ROW, Chunk
 from backfill.settings import Flags
 from backfill.survey import events_of
 from backfill.why import Fate, Waits, fates, waits_of
@@ -47,24 +48,25 @@ def preview(
         else:
             found = _of_row(planned, chunks, row, waits_of(planned, path, flags, now), note or (lambda _: None))
         left = count
-        store = flags.store or planned.mapping.delivery.store or "$REDO_STORE_ID"
-        for events in found:
-            for body in events_of(events.head(left)).bodies:
+        for rows, events in found:
+            for event in events.head(left).iter_slices(1):
+                (body,) = events_of(event).bodies
+                store = flags.store or _store(planned, rows, event) or "$REDO_STORE_ID"
                 yield _curl(body, store) if curl else _indented(body)
                 left -= 1
             if not left:
                 return
 
 
-def _first(planned: Plan, chunks: Iterable[Chunk]) -> Iterator[pl.DataFrame]:
+def _first(planned: Plan, chunks: Iterable[Chunk]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     for chunk in chunks:
         if chunk.frame.height:
-            yield planned.shaper.finish_id(planned.shaper.shape(chunk.frame).events)
+            yield chunk.frame, planned.shaper.finish_id(planned.shaper.shape(chunk.frame).events)
 
 
 def _of_row(
     planned: Plan, chunks: Iterable[Chunk], row: int, waits: Waits, note: Callable[[str], None]
-) -> Iterator[pl.DataFrame]:
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """The events of a row: of each file that has such a one."""
     without: list[Fate] = []
     shown, missing = False, _Missing(row)
@@ -77,7 +79,7 @@ def _of_row(
             for text in fate.words:
                 note(f"{fate.place}: {text}")
             shown = True
-            yield fate.events
+            yield chunk.frame, fate.events
         if (shown or without) and len(planned.export.files) == 1:
             break
     if without and not shown:
@@ -113,6 +115,16 @@ class _Missing:
             + (f": the nearest {'are' if ' ' in near else 'is'} {near}" if near else ""),
             hint=hint,
         )
+
+
+def _store(planned: Plan, rows: pl.DataFrame, event: pl.DataFrame) -> str | None:
+    """The store of an event's row, or of all; None where it is not known."""
+    column = planned.mapping.delivery.store
+    if column is None or isinstance(column, str):
+        return column
+    row = rows.select(pl.exclude(STORE)).join(event.select(FILE, ROW), on=[FILE, ROW], how="semi")
+    found = with_stores(planned, column, row)[STORE].to_list()
+    return str(found[0]) if found and found[0] else None
 
 
 def _indented(body: bytes) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "kept_back",
     "ledger_url",
     "resolve",
+    "secret_from",
     "state_folder",
 ]
 
@@ -117,7 +118,8 @@ def ledger_url(flags: Flags, environment: MappingOf[str, str] = os.environ) -> s
 
 def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: MappingOf[str, str] = os.environ) -> Settings:
     """The settings of a run. Raises SettingsError for what is missing or can't be."""
-    store = flags.store or environment.get("REDO_STORE_ID") or delivery.store
+    declared = delivery.store if isinstance(delivery.store, str) else None
+    store = flags.store or environment.get("REDO_STORE_ID") or declared
     if flags.sandbox:
         store = store or SANDBOX_STORE
     if not store:
@@ -158,7 +160,7 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
         rate=rate,
         concurrency=int(concurrency),
         state=state_folder(mapping, flags, environment),
-        secret="sandbox" if flags.sandbox else _secret(environment),
+        secret="sandbox" if flags.sandbox else secret_from(environment),
         ledger=ledger_url(flags, environment),
         limit=flags.limit,
         limit_each=flags.limit_each,
@@ -223,7 +225,8 @@ def _number(name: str, flag: float | None, variable: str | None, declared: float
     return value
 
 
-def _secret(environment: MappingOf[str, str]) -> str:
+def secret_from(environment: MappingOf[str, str]) -> str:
+    """The secret of REDO_API_SECRET or REDO_API_SECRET_FILE. Raises SettingsError when there is none."""
     if environment.get("REDO_API_SECRET"):
         return environment["REDO_API_SECRET"].strip()
     if file := environment.get("REDO_API_SECRET_FILE"):

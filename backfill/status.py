@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 from backfill.errors import UsageError
 from backfill.ledger import Ledger, RunRecord, Target
-from backfill.printable import printable, short
+from backfill.printable import plural, printable, short
 from backfill.report import last_run, waiting_in
 from backfill.settings import Flags, ledger_url, state_folder
 from backfill.since import shown
@@ -29,7 +31,7 @@ def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
     with Ledger.read(folder, url=url) as ledger:
         place = ledger.place
         stores = [_store(ledger, target) for target in ledger.targets()]
-        runs = [_run(record, folder) for record in ledger.runs(5)]
+        runs = list(islice(_runs(ledger.runs(-1), folder), 5))
     if as_json:
         told = {"state": str(folder), **({"ledger": place} if url else {}), "stores": stores, "runs": runs}
         return json.dumps(told, indent=2, ensure_ascii=False)
@@ -114,6 +116,26 @@ def _store(ledger: Ledger, target: Target) -> dict[str, Any]:
             for name, mark in ledger.marks(target).items()
         },
     }
+
+
+def _runs(records: Sequence[RunRecord], state_folder: Path) -> Iterator[dict[str, Any]]:
+    """The runs, newest first; what one did to many stores is one."""
+    # What ended before it began has no folder, and is alone.
+    for folder, together in groupby(records, key=lambda record: record.info.folder or record.run):
+        each = list(together)
+        runs = [_run(record, state_folder) for record in each]
+        if len(each) == 1:
+            yield runs[0]
+            continue
+        states = Counter(run["state"] for run in runs)
+        words = [state if count == len(each) else f"{state} ({count:,})" for state, count in states.most_common()]
+        yield {
+            **runs[-1],
+            "folder": folder,
+            "state": f"{plural(len(each), 'store')}: {', '.join(words)}",
+            "accepted": sum(run["accepted"] for run in runs),
+            "refused": sum(run["refused"] for run in runs),
+        }
 
 
 def _run(record: RunRecord, state_folder: Path) -> dict[str, Any]:

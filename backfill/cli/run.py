@@ -88,9 +88,12 @@ def run(
      77  the secret or store was refused          78  wrong mapping or settings
     130, 143  interrupted: what was sent is recorded; run again
 
+    Of many stores (delivery.store names a column) each ends for itself; the command ends with the gravest status of
+    theirs, in the order 70, 74, 78, 77, 65, 75, 11, 2, 143, 130, 3, 0.
+
     With --json each line on stdout is an object with `type` and `time` (RFC 3339, UTC): note, sandbox, checking,
-    checked, ready, sending, error (`exit`, `message`, `hint`), and last summary. A run that could not begin ends with
-    its error.
+    checked, ready, sending, error (`exit`, `message`, `hint`), store (of many, each one's summary), and last
+    summary. A run that could not begin ends with its error.
     """
     from backfill import run as runs
     from backfill.watched import Watched
@@ -116,6 +119,8 @@ def _show(result: Result, observer: Plain) -> None:
     if isinstance(observer, JsonLines):
         if result.error is not None:
             observer.failed(result.error)
+        for store, one in result.summary.get("stores", {}).items():
+            observer.emit("store", **{**one, "store": store})
         observer.summary(result.summary, result.folder)
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in

@@ -111,6 +111,11 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
             "no store is given, and a scheduler has no REDO_STORE_ID",
             hint="set delivery.store in the mapping, REDO_STORE_ID or --store",
         )
+    if loaded.delivery.secrets and loaded.delivery.secrets.env:
+        raise SettingsError(
+            "delivery.secrets.env: a scheduler has none of these variables",
+            hint='put each store\'s secret in a file, as in secrets: {file: "secrets/{store}"}',
+        )
     base_url = flags.base_url or environment.get("REDO_BASE_URL")
     ping = options.ping or environment.get("BACKFILL_PING") or ping_said(environment)
     if ping:
@@ -137,7 +142,8 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
     job = Job(
         mapping=path,
         text=mapping.read_text(encoding="utf-8-sig"),
-        files=tuple(loaded.source.files),
+        # Where they lie is all that counts here, and of a `{store}` it is what stands before it.
+        files=tuple(entry.replace("{store}", "*") for entry in loaded.source.files),
         program=_program(),
         interpreter=Path(sys.executable).resolve(),
         options=tuple(words),

@@ -313,7 +313,7 @@ def compile_shaper(
     problems += rows.problems
     grouping = None
     group_columns = columns
-    hashed = sorted(schema)
+    hashed = mapping.source.hashed(schema)
     if mapping.source.group_by is not None:
         grouping, leaves = compile_grouping(mapping, columns, row_checks)
         problems += leaves.problems

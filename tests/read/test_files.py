@@ -23,6 +23,7 @@ import zstandard
 from backfill import mapping as mappings
 from backfill.errors import ExportError
 from backfill.plan import plan
+from backfill.read import files as paths
 from backfill.read.files import find_files
 from tests.read.support import content, opened, read_text
 
@@ -325,3 +326,33 @@ def test_a_text_that_is_no_parquet(tmp_path: Path) -> None:
     for name in ("a.parquet", "a.arrow", "a.xlsx"):
         with pytest.raises(ExportError, match=rf"{name}: is not a file in (parquet|arrow|excel) format"):
             opened(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ("exports/{store}/orders_[0-9].csv", {"nord": "nord/orders_1.csv", "sued": "sued/orders_1.csv"}),
+        ("exports/{store}/orders_{store}.csv", {"west": "west/orders_west.csv"}),
+        ("exports/flat/orders-{store}-[0-9].csv", {"a": "flat/orders-a-1.csv", "b": "flat/orders-b-2.csv"}),
+        ("exports/**/orders-{store}-1.csv", {"a": "flat/orders-a-1.csv"}),
+    ],
+)
+def test_the_store_in_a_path(tmp_path, entry, found):
+    for name in (
+        "nord/orders_1.csv", "sued/orders_1.csv", "west/orders_west.csv", "west/orders_nord.csv",
+        "flat/orders-a-1.csv", "flat/orders-b-2.csv",
+    ):  # fmt: skip
+        path = tmp_path / "exports" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("id\n1\n")
+    files = find_files([entry], tmp_path, None)
+    stores = {dict(one.hive)["store"]: one.name.removeprefix("exports/") for one in files}
+    assert {store: stores[store] for store in found} == found
+    assert len(files) == len(stores)
+
+
+def test_the_store_in_the_url_of_an_object():
+    pattern = paths._stores_in("s3://shops/{store}/orders_*.parquet", Path())
+    assert pattern is not None
+    assert paths._store_in("s3://shops/nord/orders_1.parquet", pattern) == "nord"
+    assert paths._store_in("s3://shops/a/b/orders_1.parquet", pattern) is None

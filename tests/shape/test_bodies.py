@@ -222,7 +222,7 @@ def test_twins() -> None:
 
 # Problems
 
-READ = {"ragged", "undecodable", "quote", "not_json", "still_unreadable"}
+READ = {"ragged", "undecodable", "quote", "not_json", "still_unreadable", "store_missing"}
 OVER_ALL = {
     "id_conflict",
     "group_apart",
