@@ -18,7 +18,7 @@ from backfill import api
 from backfill import mapping as mappings
 from backfill.errors import BackfillError, InterruptedRun, LockedError, StorageError, as_told
 from backfill.ledger import Ledger, RunInfo, Target
-from backfill.settings import SANDBOX_STORE, SANDBOX_URL, Flags, state_folder
+from backfill.settings import SANDBOX_STORE, SANDBOX_URL, Flags, ledger_url, state_folder
 from backfill.world import World
 
 __all__ = ["Attempt", "write_down"]
@@ -52,14 +52,14 @@ def write_down(mapping: Path, flags: Flags, error: Exception, world: World | Non
         return
     # It is why the run ended that is to be told, not why that can't be written down.
     with suppress(BackfillError):
-        folder = state_folder(mapping, flags)
-        with Ledger.read(folder) as known:
+        folder, url = state_folder(mapping, flags), ledger_url(flags)
+        with Ledger.read(folder, url=url) as known:
             targets, runs = known.targets(), known.runs(1)
         if not targets:
             return
         meant = _meant(mapping, flags)
         target = meant if meant in targets else runs[0].target if runs else targets[-1]
-        with Ledger.open(folder, target, now=world.now, disk=world.disk) as ledger:
+        with Ledger.open(folder, target, url=url, now=world.now, disk=world.disk) as ledger:
             number = ledger.begin_run(RunInfo(mapping.name, "", backfill.__version__))
             ledger.end_run(number, told.status, {"stopped_by": first_line(told)})
 

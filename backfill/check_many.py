@@ -95,7 +95,7 @@ def check_stores(path: Path, flags: Flags, observer: Observer, world: World | No
     rest = Survey()
     together = Together(observer, world)
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger.read(settings.state)) if settings else None
+        ledger = stack.enter_context(Ledger.read(settings.state, url=settings.ledger)) if settings else None
         parts = by_path(planned, column)
         if parts is None:
             place = new_place(None)

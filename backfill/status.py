@@ -60,7 +60,7 @@ def last_report(mapping: Path | None, flags: Flags) -> Path:
     if found is None and not flags.sandbox:
         found = last_run(folder / "sandbox")
     if found is None:
-        copy = _last_copy(folder)
+        copy = _last_copy(folder, ledger_url(flags))
         hint = f"the last run's is at {copy}/report.html" if copy else "`backfill run` writes one"
         raise UsageError(f"no run has a report in {folder}", hint=hint)
     return found / "report.html"
@@ -75,8 +75,8 @@ def copy_of(report: Path) -> str:
     return ""
 
 
-def _last_copy(folder: Path) -> str:
-    with Ledger.read(folder) as ledger:
+def _last_copy(folder: Path, url: str | None) -> str:
+    with Ledger.read(folder, url=url) as ledger:
         return next((record.summary["runs_to"] for record in ledger.runs(5)
                      if record.summary and "runs_to" in record.summary), "")  # fmt: skip
 

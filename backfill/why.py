@@ -52,7 +52,8 @@ def waits_of(planned: Plan, path: Path, flags: Flags, now: datetime) -> Waits:
     settings = settings_if_any(path, planned, flags)
     reading = None
     if settings is not None and planned.shaper.since is not None:
-        with Ledger.read(settings.state, LedgerTarget(settings.base_url, settings.store)) as ledger:
+        target = LedgerTarget(settings.base_url, settings.store)
+        with Ledger.read(settings.state, target, url=settings.ledger) as ledger:
             name = name_in(settings.state, path)
             reading = reading_from(planned, ledger, name, everything=bool(flags.files))
     age = kept_back(planned.mapping.delivery, flags)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from backfill.cli.shared import FILES, MAPPING, REHEARSED, STATE, flags, observing, show
+from backfill.cli.shared import FILES, LEDGER, MAPPING, REHEARSED, STATE, flags, observing, show
 from backfill.errors import UsageError
 
 __all__ = ["preview"]
@@ -16,6 +16,7 @@ __all__ = ["preview"]
 @click.command()
 @MAPPING
 @STATE
+@LEDGER
 @FILES
 @REHEARSED
 @click.option("-n", "count", default=3, show_default=True, type=click.IntRange(1), help="How many events.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -87,6 +88,8 @@ def _sum(parts: Sequence[Any], key: str) -> Any:
     found = [part[key] for part in parts if key in part]
     if found and isinstance(found[0], dict):
         return {inner: _sum(found, inner) for inner in dict.fromkeys(name for one in found for name in one)}
+    if found and isinstance(found[0], str):  # an amount of money, as decimal text
+        return str(sum(map(Decimal, found)))
     return sum(found)
 
 

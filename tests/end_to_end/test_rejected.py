@@ -243,7 +243,7 @@ def test_rows_that_were_mended_are_delivered_when_the_export_comes_again(shop, b
         assert again.events == {"total": 13, "already_delivered": 13}
         assert again.summary["mended"] == 3
         assert again.summary["problems"] == {}
-        assert again.summary["by_event_name"] == {"Order Placed": {"already_delivered": 13}}
+        assert again.summary["by_event_name"]["Order Placed"]["already_delivered"] == 13
         assert "3 events that could not be mapped are delivered already under their ids (mended earlier)" in (
             again.done.out
         )
@@ -298,9 +298,9 @@ def test_what_was_mended_of_a_row_with_two_events(shop, box):
     assert shop.deliver(mapping="mended.yaml").events == {"total": 2, "accepted": 2}
     again = shop.deliver(status=3)
     assert again.events == {"total": 8, "already_delivered": 5, "invalid": 3}
-    assert again.summary["by_event_name"] == {
-        "Order Placed": {"already_delivered": 3},
-        "Order Seen": {"already_delivered": 2},
+    assert {name: counts["already_delivered"] for name, counts in again.summary["by_event_name"].items()} == {
+        "Order Placed": 3,
+        "Order Seen": 2,
     }
     assert [(row["order_id"], row["problem"]) for row in shop.rejected(again.folder)] == [
         ("1", "no_identifier"),
