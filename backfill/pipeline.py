@@ -23,9 +23,10 @@ import polars as pl
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from backfill.again import Reread, made_of
+from backfill.arrays import Flags
 from backfill.chosen import first_of, first_of_each
 from backfill.errors import BackfillError, BugError, InterruptedRun, StoppedError
-from backfill.index import Flags, State
+from backfill.index import State
 from backfill.ledger import Ledger
 from backfill.pack import pack
 from backfill.plan import Plan
@@ -86,8 +87,8 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What delivery needs. `rate` in requests/s; `limit` in events, `limit_each` in events of each name; `refused` is
-    told of each refused event.
+    """What delivery needs. `rate` in requests/s; `limit` in events, `limit_each` in events of each name; `only` says
+    which events instead; `refused` is told of each refused event.
     """
 
     planned: Plan
@@ -99,6 +100,7 @@ class Delivery:
     concurrency: int
     limit: int | None = None
     limit_each: int | None = None
+    only: Flags | None = None
     retry_rejected: bool = False
     scratch: Path | None = None
     world: World = field(default_factory=World)
@@ -113,6 +115,8 @@ class Delivery:
     @cached_property
     def chosen(self) -> Flags:
         """Which events are to be sent, by number."""
+        if self.only is not None:
+            return self.only
         chosen = self.survey.index.chosen(self.states)
         if self.limit_each is not None:
             chosen = first_of_each(chosen, self.survey.index, self.limit_each)

@@ -9,6 +9,17 @@ from __future__ import annotations
 
 from backfill.read.export import Export, OpenedFile, open_export, unread_error
 from backfill.read.repaired import REPORT_COLUMNS, escape
+from backfill.read.split import PART_BYTES, split
 from backfill.read.typed import Older
 
-__all__ = ["REPORT_COLUMNS", "Export", "Older", "OpenedFile", "escape", "open_export", "unread_error"]
+__all__ = [
+    "PART_BYTES",
+    "REPORT_COLUMNS",
+    "Export",
+    "Older",
+    "OpenedFile",
+    "escape",
+    "open_export",
+    "split",
+    "unread_error",
+]

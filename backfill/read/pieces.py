@@ -65,7 +65,7 @@ def pieces(opened: OpenedFile, columns: Columns, start: Start | None = None) -> 
     """The file's pieces from `start` on, the same ones whenever it is read."""
     first = start.number if start else 0
     if opened.dialect is None:
-        batches = read_batches(opened.file, opened.schema, first, columns.older)
+        batches = read_batches(opened.file, opened.schema, first, columns.older, opened.groups)
         for number, batch in enumerate(batches, first):
             bad = [Rejection(opened.file.position, b.number, "not_json", b.detail, text=b.text) for b in batch.bad]
             chunk = _chunk(opened, columns, batch.frame, batch.rows, bad)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby, islice
@@ -21,7 +21,7 @@ from backfill.errors import ExportError, SettingsError
 from backfill.read.files import ExportFile, open_bytes
 from backfill.read.ndjson import BatchRows, ndjson_batches, ndjson_schema
 
-__all__ = ["read_batches", "schema_of"]
+__all__ = ["read_batches", "row_groups", "schema_of"]
 
 T = TypeVar("T")
 
@@ -77,10 +77,14 @@ class _Part:
 
 
 def read_batches(
-    file: ExportFile, schema: dict[str, pl.DataType], skip: int = 0, older: Older | None = None
+    file: ExportFile,
+    schema: dict[str, pl.DataType],
+    skip: int = 0,
+    older: Older | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Iterator[BatchRows]:
     """The rows of the file in order, in frames of about BATCH_ROWS, without the first `skip` frames; `schema` is what
-    `schema_of` gave. What is all `older` is passed over.
+    `schema_of` gave. What is all `older` is passed over. `groups`: those row groups of a Parquet file alone.
 
     Raises ExportError for a file that can't be read on.
     """
@@ -88,17 +92,17 @@ def read_batches(
         own = {name: dtype for name, dtype in schema.items() if name not in dict(file.hive)}
         batches = ndjson_batches(file, own, skip)
     else:
-        batches = islice(_numbered(file, older), skip, None)
+        batches = islice(_numbered(file, older, groups), skip, None)
     for batch in batches:
         hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in file.hive]
         yield BatchRows(batch.frame.with_columns(hive), batch.rows, batch.bad)
 
 
-def _numbered(file: ExportFile, older: Older | None) -> Iterator[BatchRows]:
+def _numbered(file: ExportFile, older: Older | None, groups: Sequence[int] | None) -> Iterator[BatchRows]:
     # Excel's first row is the header.
     parts = [_Part(2 if file.format == "excel" else 1)]
-    if older is not None and file.format == "parquet":
-        parts = _guard(file, lambda: list(_newer(file, older)))
+    if file.format == "parquet" and (older is not None or groups is not None):
+        parts = _guard(file, lambda: list(_wanted(file, older, groups)))
     for part in parts:
         at = part.start
         for frame in _frames(file, part):
@@ -107,18 +111,30 @@ def _numbered(file: ExportFile, older: Older | None) -> Iterator[BatchRows]:
             yield BatchRows(frame, rows, [])
 
 
-def _newer(file: ExportFile, older: Older) -> Iterator[_Part]:
-    """The parts of a Parquet file that hold more than older rows, as far as its footer tells."""
+def row_groups(file: ExportFile) -> list[int]:
+    """The bytes of each row group of a Parquet file, before compression. Raises ExportError."""
+
+    def sizes() -> list[int]:
+        with _reader(file) as reader:
+            return [reader.metadata.row_group(at).total_byte_size for at in range(reader.metadata.num_row_groups)]
+
+    return _guard(file, sizes)
+
+
+def _wanted(file: ExportFile, older: Older | None, mine: Sequence[int] | None) -> Iterator[_Part]:
+    """The parts of a Parquet file that are in `mine` and hold more than older rows, as far as its footer tells."""
     with _reader(file) as reader:
         metadata = reader.metadata
         groups = range(metadata.num_row_groups)
-        greatest = {at: value for at in groups if (value := _greatest(reader, at, older.column)) is not None}
-        old = dict.fromkeys(groups, False)
-        if greatest:
-            kind = reader.schema_arrow.field(older.column).type
-            frame = _known_frame(older.column, list(greatest.values()), kind)
-            old.update(zip(greatest, older.all_old(frame), strict=True))
-        older.skipped[file.position] = sum(old.values())
+        old = dict.fromkeys(groups, False) if mine is None else {at: at not in mine for at in groups}
+        if older is not None:
+            asked = [at for at in groups if not old[at]]
+            greatest = {at: value for at in asked if (value := _greatest(reader, at, older.column)) is not None}
+            if greatest:
+                kind = reader.schema_arrow.field(older.column).type
+                frame = _known_frame(older.column, list(greatest.values()), kind)
+                old.update(zip(greatest, older.all_old(frame), strict=True))
+            older.skipped[file.position] = sum(old[at] for at in asked)
         start = 1
         for skipped, together in groupby(groups, old.__getitem__):
             numbers = list(together)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from backfill.report.course import Course
 from backfill.report.data import checked_page, run_page, shown_changes
 from backfill.report.ending import describe, passed_over_text, since_text
-from backfill.report.folder import RUN_FOLDERS, RunFolder, last_run, write_check
+from backfill.report.folder import RUN_FOLDERS, RunFolder, last_run, rejected_rows, write_check
 from backfill.report.page import render
 from backfill.report.summary import check_data, new_names_data, problems_of, sends_data, summarize
 
@@ -20,6 +20,7 @@ __all__ = [
     "new_names_data",
     "passed_over_text",
     "problems_of",
+    "rejected_rows",
     "render",
     "run_page",
     "sends_data",
