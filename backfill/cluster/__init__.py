@@ -1,4 +1,5 @@
-"""One export on many machines: the phases of a run, over parts of the export that are read apart.
+"""Many machines and many stores: how an export is worked on in parts, how a store's rate is shared, what runs where.
 
-`work` is what a machine does to one part, `apart` puts together what was found, as if one machine had read it all.
+`work` is what is done to one part of an export, `apart` puts together what was found, as if all had been read at once.
+`lease` is how any number of workers keep one store's rate together.
 """
