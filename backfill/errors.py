@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import signal as signals
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 __all__ = [
@@ -126,6 +127,9 @@ class MappingError(SettingsError):
         self.problems = sorted(problems)
         super().__init__("\n".join(problem.render(file) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.file, self.problems)
+
 
 class InterruptedRun(BackfillError):
     """SIGINT (130) or SIGTERM (143): what was sent is recorded."""
@@ -133,6 +137,10 @@ class InterruptedRun(BackfillError):
     def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.signal = signal
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # What goes from one process to another is made anew there.
+        return partial(type(self), self.message, signal=self.signal, hint=self.hint), ()
 
     @property
     def status(self) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from backfill.chosen import first_of, first_of_each
 from backfill.errors import BackfillError, BugError, InterruptedRun, StoppedError
 from backfill.index import State
 from backfill.ledger import Ledger
+from backfill.pace import Pacing
 from backfill.pack import pack
 from backfill.plan import Plan
 from backfill.printable import plural
@@ -39,7 +41,7 @@ from backfill.survey import events_of
 from backfill.tally import Survey
 from backfill.world import World
 
-__all__ = ["Delivered", "Delivery", "Sending", "deliver"]
+__all__ = ["PROGRESS_SECONDS", "Delivered", "Delivery", "Sending", "deliver", "interrupted", "left_over"]
 
 # What is in flight when a signal comes has this long to be answered.
 DRAIN_SECONDS = 20.0
@@ -84,11 +86,26 @@ class Delivered:
     snapshot: Snapshot = field(default_factory=Snapshot)
     error: BackfillError | None = None
 
+    def add(self, part: Delivered) -> None:
+        """Some of the events, which were delivered elsewhere: their ends, their examples, their first error."""
+        self.accepted += part.accepted
+        self.refused += part.refused
+        self.unsent += part.unsent
+        for mine, theirs in ((self.sent_names, part.sent_names), (self.refused_names, part.refused_names)):
+            for name, count in theirs.items():
+                mine[name] = mine.get(name, 0) + count
+        for name, places in part.canaries.items():
+            self.canaries[name] = sorted([*self.canaries.get(name, []), *places])[:CANARIES]
+        # That others were told to stop then is no reason of its own.
+        if self.error is None or isinstance(self.error, InterruptedRun):
+            self.error = part.error or self.error
+
 
 @dataclass(frozen=True)
 class Delivery:
     """What delivery needs. `rate` in requests/s; `limit` in events, `limit_each` in events of each name; `only` says
-    which events instead; `refused` is told of each refused event.
+    which events instead; `pace` keeps the rate where others send to the same store; `refused` is told of each refused
+    event.
     """
 
     planned: Plan
@@ -101,6 +118,7 @@ class Delivery:
     limit: int | None = None
     limit_each: int | None = None
     only: Flags | None = None
+    pace: Callable[[], AbstractAsyncContextManager[Pacing]] | None = None
     retry_rejected: bool = False
     scratch: Path | None = None
     world: World = field(default_factory=World)
@@ -178,15 +196,19 @@ class _Run:
         delivery = self.delivery
         world = delivery.world
         self.recorder = Recorder(delivery.ledger, delivery.run, self._failed, enough=max(1, delivery.concurrency // 2))
-        async with Sender(
-            delivery.target,
-            world.transport(max(64, delivery.concurrency)),
-            rate=delivery.rate,
-            concurrency=delivery.concurrency,
-            record=self._known,
-            clock=world.clock,
-            random=world.random,
-        ) as self.sender:
+        async with (
+            delivery.pace() if delivery.pace else nullcontext() as pace,
+            Sender(
+                delivery.target,
+                world.transport(max(64, delivery.concurrency)),
+                rate=delivery.rate,
+                pace=pace,
+                concurrency=delivery.concurrency,
+                record=self._known,
+                clock=world.clock,
+                random=world.random,
+            ) as self.sender,
+        ):
             async with anyio.create_task_group() as around:
                 self.work = anyio.CancelScope()
                 around.start_soon(self.recorder.run)
@@ -203,11 +225,7 @@ class _Run:
             self.result.error = self._unbalanced()
         self.result.pending = self.total - self.result.accepted - self.result.refused
         if self.result.error is None and self.result.pending:
-            seen = self.result.snapshot.trouble or "the report tells what came instead"
-            self.result.error = StoppedError(
-                f"{plural(self.result.pending, 'event')} left: some requests got no answer that counts ({seen})",
-                hint="run the same command again: what was accepted is recorded and is not sent again",
-            )
+            self.result.error = left_over(self.result)
         self._report()
         return self.result
 
@@ -288,7 +306,7 @@ class _Run:
         async for number in self.delivery.world.stop.coming():
             if first:
                 first = False
-                self._failed(_interrupted(number))
+                self._failed(interrupted(number))
                 self.work.deadline = anyio.current_time() + DRAIN_SECONDS
             else:
                 self.work.cancel()
@@ -323,7 +341,16 @@ class _Run:
         )
 
 
-def _interrupted(number: int) -> InterruptedRun:
+def left_over(result: Delivered) -> StoppedError:
+    """What there is to say of events that are left where nothing stopped the run."""
+    seen = result.snapshot.trouble or "the report tells what came instead"
+    return StoppedError(
+        f"{plural(result.pending, 'event')} left: some requests got no answer that counts ({seen})",
+        hint="run the same command again: what was accepted is recorded and is not sent again",
+    )
+
+
+def interrupted(number: int) -> InterruptedRun:
     name = signal.Signals(number).name
     return InterruptedRun(
         f"interrupted by {name}: what was sent is recorded",

@@ -17,11 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from backfill.cluster import work
+from backfill.errors import BackfillError
 from backfill.ledger import Ledger
 from backfill.parts import Bounds, add_read, add_settled, add_window, part_of
+from backfill.pipeline import Delivered, Delivery, left_over
 from backfill.plan import Plan
 from backfill.read import PART_BYTES, Export, split
 from backfill.records import Rejection
+from backfill.send import Snapshot
 from backfill.survey import Look, Rejecter, Watcher, conclude, needs_settling
 from backfill.tally import Survey, late_rejection, resolve
 from backfill.timeline import Timeline
@@ -42,6 +45,15 @@ class Hands(Protocol):
 
         With `far`, the work gives so many values more, behind the first: they stay where they are, and what stands for
         them here may be given to later jobs.
+        """
+
+    def send(
+        self, jobs: Sequence[tuple[Any, ...]], delivery: Delivery, take: Callable[[int, work.Sent], None]
+    ) -> BackfillError | None:
+        """Do `work.send_part` for each job, whose first arguments it is, and give the results as they come.
+
+        All keep the rate of `delivery` together. A job that can't be done to its end anywhere gives no result. What is
+        returned is why the others were told to stop, if they were.
         """
 
 
@@ -166,6 +178,32 @@ class Apart:
         for rejects, _ in self._hands.each(work.late_part, jobs):
             for frame, rejections in rejects:
                 reject(frame, rejections)
+
+    def deliver(self, delivery: Delivery) -> Delivered:
+        """As `pipeline.deliver`."""
+        chosen, total = delivery.chosen, delivery.total
+        result = Delivered()
+        errands = []
+        for part in self.parts:
+            mine = chosen[part.bounds.events]
+            if mine.any():
+                found = self.found_in(delivery.survey, part)
+                errands.append((self.job, part.export, found, mine))
+        snapshots = []
+
+        def take(_number: int, sent: work.Sent) -> None:
+            result.add(sent.delivered)
+            snapshots.append(sent.delivered.snapshot)
+            for outcome in sent.refused:
+                delivery.refused(outcome)
+
+        stopped = self._hands.send(errands, delivery, take)
+        result.error = result.error or stopped
+        result.pending = total - result.accepted - result.refused
+        result.snapshot = Snapshot.together(snapshots)
+        if result.error is None and result.pending:
+            result.error = left_over(result)
+        return result
 
     def _jobs(self, found: Survey) -> list[tuple[Any, ...]]:
         """Each part with what is known of it now."""

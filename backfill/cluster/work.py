@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from backfill.arrays import Flags, UInt64s, repeated
 from backfill.index import Hashes, Looked
 from backfill.ledger import Ledger, keys
 from backfill.mapping import Mapping
+from backfill.pace import Pacing
 from backfill.pipeline import Delivered, Delivery, Sending, deliver
 from backfill.plan import Plan
 from backfill.read import Export
@@ -146,15 +147,19 @@ def late_part(job: Job, export: Export, found: Survey, late: list[Rejection]) ->
 class Errand:
     """How a part is delivered: to whom, as which run of the ledger, with how many requests in flight.
 
-    `again`: it was begun before, and what the ledger knows by now is not sent.
+    `is_part`: the first events are to be named. `pace` keeps the store's rate. `again`: the part was begun before, and
+    what the ledger knows by now is not sent again.
     """
 
     target: Target
     run: int
     rate: float
     concurrency: int
-    is_part: bool = False
-    again: bool = False
+    is_part: bool
+    pace: Callable[[], AbstractAsyncContextManager[Pacing]]
+    world: World
+    watch: Callable[[Sending], None]
+    again: bool
 
 
 @dataclass
@@ -165,15 +170,7 @@ class Sent:
     refused: list[Outcome] = field(default_factory=list)
 
 
-def send_part(
-    job: Job,
-    export: Export,
-    found: Survey,
-    chosen: Flags,
-    errand: Errand,
-    world: World,
-    watch: Callable[[Sending], None],
-) -> Sent:
+def send_part(job: Job, export: Export, found: Survey, chosen: Flags, errand: Errand) -> Sent:
     """Deliver the `chosen` events of a part."""
     assert job.ledger is not None
     planned, sent = job.plan(export), Sent(Delivered())
@@ -188,10 +185,12 @@ def send_part(
             rate=errand.rate,
             concurrency=errand.concurrency,
             only=chosen,
+            limit=len(chosen) if errand.is_part else None,
+            pace=errand.pace,
             scratch=scratch,
-            world=world,
+            world=errand.world,
             refused=sent.refused.append,
-            watch=watch,
+            watch=errand.watch,
         )
         sent.delivered = deliver(delivery)
     for name, count in before.items():

@@ -133,7 +133,7 @@ def test_any_number_of_workers_reach_the_rate_and_share_it(count: int, latency: 
         assert len(sent) >= 0.98 * 95 * 20
         later = [sum(time > 2 for time in worker.sent) for worker in workers]
         assert min(later) >= 0.7 * sum(later) / count
-        print(count, latency, store.calls / 20, len(sent)/1900, min(later)*count/sum(later));
+        print(count, latency, store.calls / 20, len(sent) / 1900, min(later) * count / sum(later))
 
     simulate(main)
 
