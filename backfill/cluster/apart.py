@@ -199,6 +199,7 @@ class Apart:
 
         stopped = self._hands.send(errands, delivery, take)
         result.error = result.error or stopped
+        result.error = stopped or result.error
         result.pending = total - result.accepted - result.refused
         result.snapshot = Snapshot.together(snapshots)
         if result.error is None and result.pending:
