@@ -1,10 +1,10 @@
-"""Which split of which store runs next, and where: pure decisions; the engine starts what it is told and says how it went."""
+"""Which split of which store runs next, and where: decisions only. The engine starts what it is told to."""
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -44,9 +44,10 @@ class Start:
 class _Store:
     name: str
     limit: float  # events/s
-    waiting: dict[Phase, list[Split]] = field(default_factory=lambda: {phase: [] for phase in Phase})  # next is last
+    waiting: dict[Phase, deque[Split]] = field(default_factory=lambda: {phase: deque() for phase in Phase})
     running: Counter[Phase] = field(default_factory=Counter)
-    events_left: int = 0  # to be sent, those that are running included
+    to_check: int = 0  # events of all its checks, done or not
+    to_send: int | None = None  # events that are not sent yet; None before its sends are known
     version: int = 0  # of its place in the queue
     failed: bool = False
 
@@ -84,8 +85,11 @@ class Scheduler:
             if one.failed:
                 self.given_up.append(split)
                 continue
-            one.waiting[split.phase].insert(0, split)
-            one.events_left += split.events if split.phase is Phase.SEND else 0
+            one.waiting[split.phase].append(split)
+            if split.phase is Phase.SEND:
+                one.to_send = (one.to_send or 0) + split.events
+            else:
+                one.to_check += split.events
         self._requeue(one)
 
     def join(self, worker: str, places: int) -> None:
@@ -113,7 +117,7 @@ class Scheduler:
             store = self._stores[name]
             phase = self._may_run(store)
             if version == store.version and phase is not None:
-                split = store.waiting[phase][-1]
+                split = store.waiting[phase][0]
                 return Start(split, self._place_for(split))
             heapq.heappop(self._queue)
         return None
@@ -150,11 +154,11 @@ class Scheduler:
         """
         one = self._stores[store]
         one.failed = True
-        dropped = [split for phase in Phase for split in reversed(one.waiting[phase])]
+        dropped = [split for phase in Phase for split in one.waiting[phase]]
         for waiting in one.waiting.values():
             waiting.clear()
         self.given_up += dropped
-        one.events_left = sum(s.events for s in self._running if s.store == store and s.phase is Phase.SEND)
+        one.to_send = sum(s.events for s in self._running if s.store == store and s.phase is Phase.SEND)
         self._requeue(one)
         return dropped
 
@@ -189,7 +193,7 @@ class Scheduler:
     def _requeue(self, store: _Store) -> None:
         store.version += 1
         if self._may_run(store):
-            left = store.events_left + sum(s.events for s in store.waiting[Phase.CHECK])
+            left = store.to_check if store.to_send is None else store.to_send
             entry = (store.running[Phase.SEND], -left / store.limit, store.name, store.version)
             heapq.heappush(self._queue, entry)
 
@@ -234,8 +238,8 @@ class Scheduler:
 
     def _settle(self, split: Split) -> None:
         store = self._stores[split.store]
-        if split.phase is Phase.SEND:
-            store.events_left -= split.events
+        if split.phase is Phase.SEND and store.to_send is not None:
+            store.to_send -= split.events
         self._requeue(store)
 
     def _again(self, split: Split, worker: str) -> bool:
@@ -244,7 +248,7 @@ class Scheduler:
         tried.append(worker)
         store = self._stores[split.store]
         if len(tried) < ATTEMPTS and not store.failed:
-            store.waiting[split.phase].append(split)
+            store.waiting[split.phase].appendleft(split)
             self._requeue(store)
             return False
         self.given_up.append(split)
