@@ -39,7 +39,7 @@ LINGER = 0.25
 ACTIVE = 1.0
 # The next slots are asked for as long before the last is used as an answer takes, and some.
 LEAD = 0.02
-LONGEST_LEAD = HORIZON / 2
+LONGEST_LEAD = 0.9 * HORIZON
 # Nobody is told to come back sooner.
 SOON = 0.01
 # A holder that does not answer: waits between asks, doubled up to the longest.
@@ -327,12 +327,10 @@ class LeasedPace:
         slots.popleft()
         if self._waiting > 1:
             self._pressed.append(now)
-        else:
-            self._pressed.clear()
         return True
 
     def _wanted(self, now: float) -> int:
-        while self._pressed and self._pressed[0] < now - HORIZON:
+        while self._pressed and self._pressed[0] < now - HORIZON - self._trip:
             self._pressed.popleft()
         if not self._waiting:
             return 0

@@ -71,16 +71,16 @@ def test_who_lacks_slots_gets_the_next_even_when_another_asks_first() -> None:
     assert len(leases.lease("greedy", 1000, 0.0).slots) == 26
     newcomer = leases.lease("new", 2, 0.0)
     assert not newcomer.slots
-    assert leases.lease("greedy", 1000, newcomer.again).slots == ()
-    assert len(leases.lease("new", 2, newcomer.again).slots) >= 1
+    assert len(leases.lease("greedy", 1000, newcomer.again).slots) <= 2
+    assert leases.lease("new", 2, newcomer.again).slots
 
 
 def test_who_lacks_slots_and_dies_holds_its_turn_for_a_moment_only() -> None:
     leases = Leases(100, 0.0)
     leases.lease("greedy", 1000, 0.0)
-    leases.lease("new", 500, 0.0)
-    assert leases.lease("greedy", 10, 0.2).slots == ()
-    assert len(leases.lease("greedy", 10, 1.0).slots) == 10
+    turn = leases.lease("new", 500, 0.0).again
+    assert len(leases.lease("greedy", 10, turn).slots) <= 3
+    assert len(leases.lease("greedy", 10, turn + 0.3).slots) == 10
 
 
 def test_a_429_pauses_all_and_cuts_once_for_all_that_left_under_older_leases() -> None:
@@ -133,7 +133,8 @@ def test_any_number_of_workers_reach_the_rate_and_share_it(count: int, latency: 
         assert len(sent) >= 0.98 * 95 * 20
         later = [sum(time > 2 for time in worker.sent) for worker in workers]
         assert min(later) >= 0.7 * sum(later) / count
-        print(count, latency, store.calls / 20, len(sent) / 1900, min(later) * count / sum(later))
+        assert store.calls / 20 <= 13 * count + 5, "an answer holds many slots"
+        assert store.calls / 20 <= 1.8 * 95, "or one, where many share them"
 
     simulate(main)
 
