@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,13 @@ import anyio
 import anyio.to_thread
 
 import backfill
+from backfill import api
 from backfill.cluster import work
 from backfill.cluster.apart import Apart
+from backfill.cluster.dispatch import Dispatch
 from backfill.cluster.holder import FarLedger
 from backfill.cluster.places import Actor, Call, LostError, Plain, do, got, send
+from backfill.cluster.scheduler import ATTEMPTS, Phase, Split, Start
 from backfill.errors import BackfillError, SettingsError, StoppedError
 from backfill.ledger import Ledger
 from backfill.ledger import Target as LedgerTarget
@@ -42,13 +46,14 @@ LOCAL = "local"
 TRIES = 3
 # Seconds of a core that an event costs, in bulk and one by one (measured: the README's table).
 BULK_COST, SINGLE_COST = 30e-6, 150e-6
-BULK_EVENTS = 100
-# While one part of a store ends and the next begins, another sends.
-MORE_AT_ONCE = 1
-BEAT_SECONDS = 0.5
+# What a place sends, as far as the scheduler has to know: it only counts places.
+PLACE_RATE = 1.0
 WATCH_SECONDS = 0.5
-# As long as `pipeline` waits for what is under way, and some for the answers.
-DRAIN_SECONDS = 25.0
+POLL_SECONDS = 0.1
+# How often the machines are counted.
+COUNT_SECONDS = 2.0
+# Ray itself sees to it that there are no more tasks on a machine than its cores carry.
+PLACES_A_CORE = 4
 
 
 def _ray() -> Any:
@@ -66,9 +71,8 @@ class Cluster:
 
     def __init__(self, address: str) -> None:
         self.ray = _ray()
-        self._owns = not self.ray.is_initialized()
-        if not self._owns:
-            return
+        self.dispatch = Dispatch(place_rate=PLACE_RATE)
+        self._closed = threading.Event()
         options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
         with kept():  # Ray sets a handler of its own
             try:
@@ -78,11 +82,23 @@ class Cluster:
                     f"--ray {address}: can't connect: {type(error).__name__}",
                     hint="see whether the cluster runs (`ray status`) and can be reached from here, then run again",
                 ) from error
+        self._count()
+        threading.Thread(target=self._count_on, name="machines", daemon=True).start()
+
+    def _count(self) -> None:
+        alive = [node for node in self.ray.nodes() if node["Alive"]]
+        cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in alive}
+        self.dispatch.machines({node: many * PLACES_A_CORE for node, many in cores.items() if many})
+
+    def _count_on(self) -> None:
+        while not self._closed.wait(COUNT_SECONDS):
+            with suppress(Exception):  # the cluster's head is gone: who waits for a task hears of it
+                self._count()
 
     def close(self) -> None:
         """Leave the cluster; one on this machine ends."""
-        if self._owns:
-            self.ray.shutdown()
+        self._closed.set()
+        self.ray.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +111,7 @@ class OnRay:
     """One store's export on a cluster: opens the ledger, surveys and delivers."""
 
     def __init__(self, cluster: Cluster, most: int | None = None) -> None:
-        self._hands = _Hands(cluster.ray)
+        self._hands = _Hands(cluster)
         self._apart = Apart(self._hands) if most is None else Apart(self._hands, most)
 
     def ledger(self, folder: Path, target: LedgerTarget) -> Ledger:
@@ -112,43 +128,67 @@ class OnRay:
         return self._apart.deliver(delivery)
 
 
+def on(machine: str, *, alone: bool = False) -> Any:
+    """A task's place: there if it is there to be had, or nowhere else."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(machine, soft=not alone)
+
+
 class _Hands:
     """Tasks and the store's actor on a cluster."""
 
-    def __init__(self, ray: Any) -> None:
-        self._ray = ray
-        self._do = ray.remote(do)
-        self._holder: Any = None
+    def __init__(self, cluster: Cluster) -> None:
+        self.ray = cluster.ray
+        self.dispatch = cluster.dispatch
+        self.holder: Any = None
+        self.store = ""
 
     def hold(self, folder: Path, target: LedgerTarget) -> FarLedger:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+        self.store = f"{target.base_url} {target.store}"
         # The ledger's file is on this machine.
-        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
-        actor = self._ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Actor)
-        self._holder = actor.remote(partial(Ledger.open, folder.resolve(), target))
-        return FarLedger(Call(self._holder), got(self._holder.about.remote()))
+        here = on(self.ray.get_runtime_context().get_node_id(), alone=True)
+        actor = self.ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Actor)
+        self.holder = actor.remote(partial(Ledger.open, folder.resolve(), target))
+        return FarLedger(Call(self.holder), got(self.holder.about.remote()))
 
     # The check
 
     def each(
         self, what: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], far: int = 0
     ) -> Iterator[tuple[Any, list[Any]]]:
-        """As many at once as there are places, and some that wait for one."""
-        ahead = 2 * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-        do = self._do.options(num_returns=1 + far, max_retries=TRIES, num_cpus=1)
-        waiting: deque[Any] = deque()
-        left = deque(jobs)
+        splits = self.dispatch.add(self.store, Phase.CHECK, [1] * len(jobs), limit=1.0)
+        numbers = {split: number for number, split in enumerate(splits)}
+        running: dict[Any, Split] = {}
+        refs: dict[int, list[Any]] = {}
+        ended: set[int] = set()
         try:
-            while left or waiting:
-                while left and len(waiting) < ahead:
-                    refs = do.remote(backfill.__version__, what, *left.popleft())
-                    waiting.append(refs if far else [refs])
-                near, *rest = waiting.popleft()
+            for number in range(len(jobs)):
+                while number not in ended:
+                    for start, _ in self.dispatch.starts(self.store):
+                        mine = numbers[start.split]
+                        refs[mine] = self._started(start, what, jobs[mine], far)
+                        running[refs[mine][0]] = start.split
+                    ready, _ = self.ray.wait(list(running), timeout=POLL_SECONDS) if running else ([], [])
+                    for ref in ready:
+                        split = running.pop(ref)
+                        ended.add(numbers[split])
+                        self.dispatch.done(split)
+                    if not running:
+                        time.sleep(POLL_SECONDS)
+                near, *rest = refs.pop(number)
                 yield got(near), rest
         finally:
-            for refs in waiting:
-                self._ray.cancel(refs[0], force=True)
+            for ref, split in running.items():
+                self.ray.cancel(ref, force=True)
+                self.dispatch.done(split)
+
+    def _started(self, start: Start, what: Callable[..., Any], job: tuple[Any, ...], far: int) -> list[Any]:
+        task = self.ray.remote(do).options(
+            num_returns=1 + far, max_retries=TRIES, num_cpus=1, scheduling_strategy=on(start.worker)
+        )
+        refs = task.remote(backfill.__version__, what, *job)
+        return refs if far else [refs]
 
     # Delivery
 
@@ -156,7 +196,7 @@ class _Hands:
         self, jobs: Sequence[tuple[Any, ...]], delivery: Delivery, take: Callable[[int, work.Sent], None]
     ) -> BackfillError | None:
         with kept():
-            return anyio.run(_Sending(self._ray, self._holder, jobs, delivery, take).main)
+            return anyio.run(_Sending(self, jobs, delivery, take).main)
 
 
 class _Sending:
@@ -164,23 +204,28 @@ class _Sending:
 
     def __init__(
         self,
-        ray: Any,
-        holder: Any,
+        hands: _Hands,
         jobs: Sequence[tuple[Any, ...]],
         delivery: Delivery,
         take: Callable[[int, work.Sent], None],
     ) -> None:
-        self.ray, self.holder, self.delivery, self.take = ray, holder, delivery, take
+        self.ray, self.holder, self.dispatch, self.store = hands.ray, hands.holder, hands.dispatch, hands.store
+        self.delivery, self.take = delivery, take
         self.jobs = list(jobs)
-        self.left = deque(range(len(jobs)))
-        self.lost = [0] * len(jobs)
-        self.running: dict[Any, int] = {}
+        self.running: dict[Any, Start] = {}
         self.ended: dict[int, Sending] = {}
         self.stopped: BackfillError | None = None
         self.began = time.monotonic()
-        cost = delivery.rate * (BULK_EVENTS * BULK_COST if delivery.target.bulk else SINGLE_COST)
-        self.at_once = min(math.ceil(cost) + MORE_AT_ONCE, len(jobs))
+        bulk = delivery.target.bulk
+        self.limit = delivery.rate * (api.BULK_EVENTS if bulk else 1)
+        cost = self.limit * (BULK_COST if bulk else SINGLE_COST)
         self.cpus = round(min(1.0, max(0.05, cost)), 2)
+        # One more sends while the next begins.
+        self.at_once = min(math.ceil(cost) + 1, len(jobs))
+        sizes = [int(chosen.sum()) for *_, chosen in jobs]
+        self.splits = self.dispatch.add(self.store, Phase.SEND, sizes, limit=max(self.at_once, 1) * PLACE_RATE)
+        self.numbers = {split: number for number, split in enumerate(self.splits)}
+        self.left = set(self.splits)
 
     async def main(self) -> BackfillError | None:
         await self._call(self.holder.begin.remote(self.delivery.target, self.delivery.rate))
@@ -189,67 +234,76 @@ class _Sending:
             around.start_soon(self._watch)
             while self.left or self.running:
                 self._start()
-                if not self.running:
-                    break
-                await self._ended()
+                await self._end()
             around.cancel_scope.cancel()
         await self._report()
         return self.stopped
 
     def _start(self) -> None:
-        while self.left and len(self.running) < self.at_once and self.stopped is None:
-            number = self.left.popleft()
-            delivery = self.delivery
+        for start, again in self.dispatch.starts(self.store):
+            number, delivery = self.numbers[start.split], self.delivery
             plain = Plain(
                 number,
                 delivery.run,
                 delivery.rate,
                 max(1, delivery.concurrency // self.at_once),
                 is_part=delivery.limit is not None or delivery.limit_each is not None,
-                again=self.lost[number] > 0,
+                again=again,
             )
-            task = self.ray.remote(send).options(max_retries=0, num_cpus=self.cpus)
-            self.running[task.remote(backfill.__version__, self.holder, plain, *self.jobs[number])] = number
+            task = self.ray.remote(send).options(
+                max_retries=0, num_cpus=self.cpus, scheduling_strategy=on(start.worker)
+            )
+            self.running[task.remote(backfill.__version__, self.holder, plain, *self.jobs[number])] = start
 
-    async def _ended(self) -> None:
+    async def _end(self) -> None:
         """Wait for the next one that ends, if it is soon, and for what else has by then."""
-        ready, _ = await anyio.to_thread.run_sync(
-            partial(self.ray.wait, list(self.running), timeout=WATCH_SECONDS), abandon_on_cancel=True
-        )
+        if not self.running:
+            await anyio.sleep(POLL_SECONDS)
+            return
+        wait = partial(self.ray.wait, list(self.running), timeout=POLL_SECONDS)
+        ready, _ = await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
         for ref in ready:
-            number = self.running.pop(ref)
+            start = self.running.pop(ref)
             try:
                 sent: work.Sent = await anyio.to_thread.run_sync(got, ref)
             except LostError as error:
-                self._was_lost(number, error)
-                continue
+                if self.dispatch.broke(start):
+                    self._lost(start, error)
             except BackfillError as error:
+                self._is_done(start.split)
                 self._stop(error)
-                continue
-            self.jobs[number] = ()
-            done = sent.delivered
-            self.ended[number] = Sending(0, done.accepted, done.refused, 0, 0.0, done.snapshot)
-            self.take(number, sent)
-            if done.error is not None and done.unsent:
-                self._stop(done.error)
+            else:
+                self._is_done(start.split)
+                self._take(self.numbers[start.split], sent)
 
-    def _was_lost(self, number: int, error: LostError) -> None:
-        self.lost[number] += 1
-        if self.lost[number] < TRIES:
-            self.left.appendleft(number)
-        else:
-            self._stop(
-                StoppedError(
-                    f"a part of the export was lost {TRIES} times with the worker that sent it ({error})",
-                    hint="see what Ray's logs say of the workers; run again: what was accepted is recorded",
-                )
+    def _take(self, number: int, sent: work.Sent) -> None:
+        self.jobs[number] = ()
+        done = sent.delivered
+        self.ended[number] = Sending(0, done.accepted, done.refused, 0, 0.0, done.snapshot)
+        self.take(number, sent)
+        if done.error is not None and done.unsent:
+            self._stop(done.error)
+
+    def _is_done(self, split: Split) -> None:
+        self.left.discard(split)
+        self.dispatch.done(split)
+
+    def _lost(self, start: Start, error: BackfillError) -> None:
+        self.left.discard(start.split)
+        self._stop(
+            StoppedError(
+                f"a part of the export was lost {ATTEMPTS} times with the worker that sent it ({error})",
+                hint="see what Ray's logs say of the workers; run again: what was accepted is recorded",
             )
+        )
 
     def _stop(self, error: BackfillError) -> None:
         """The first error decides; the others may end what is under way."""
         if self.stopped is None:
             self.stopped = error
             self.holder.stop.remote()
+            self.left &= {start.split for start in self.running.values()}
+            self.dispatch.failed(self.store)
 
     async def _signals(self) -> None:
         first = True
@@ -273,7 +327,8 @@ class _Sending:
             await self._call(self.holder.begin.remote(self.delivery.target, self.delivery.rate))
         parts = {**told, **self.ended}
         accepted, refused = (sum(getattr(part, name) for part in parts.values()) for name in ("accepted", "refused"))
-        running = [parts[number].snapshot for number in self.running.values() if number in parts]
+        numbers = [self.numbers[start.split] for start in self.running.values()]
+        running = [parts[number].snapshot for number in numbers if number in parts]
         whole = Snapshot.together([part.snapshot for part in parts.values()])
         now = Snapshot.together(running)
         whole = replace(

@@ -151,7 +151,7 @@ def send(version: str, holder: Any, plain: Plain, *job: Any) -> work.Sent:
     )
     # Not in the main thread, where signals would come that are Ray's.
     with heart, _places(), ThreadPoolExecutor(1, "send") as thread:
-        return thread.submit(work.send_part, *(*job, errand)).result()  # type: ignore[arg-type]  # as a job has them
+        return thread.submit(work.send_part, *(*job, errand)).result()
 
 
 class _Heart:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["Phase", "Scheduler", "Split", "Start"]
+__all__ = ["ATTEMPTS", "Phase", "Scheduler", "Split", "Start"]
 
 # A split that fails so often, each time on another worker if there is one, is at fault itself.
 ATTEMPTS = 3
