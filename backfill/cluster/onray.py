@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from itertools import count
 from typing import Any, Self, cast
 
 import anyio
@@ -30,14 +30,16 @@ from backfill.cluster import work
 from backfill.cluster.apart import Apart
 from backfill.cluster.dispatch import Dispatch
 from backfill.cluster.holder import FarLedger
-from backfill.cluster.places import Actor, Call, LostError, Plain, do, got, send
+from backfill.cluster.places import Call, LedgerActor, LostError, Plain, RateActor, do, got, send
 from backfill.cluster.scheduler import ATTEMPTS, Phase, Split, Start
 from backfill.errors import BackfillError, SettingsError, StoppedError
 from backfill.ledger import Ledger
-from backfill.ledger import Target as LedgerTarget
 from backfill.pipeline import Delivered, Delivery, Sending, interrupted
+from backfill.plan import Plan
+from backfill.read import PART_BYTES
 from backfill.send import Snapshot
 from backfill.signals import kept
+from backfill.tally import Survey
 
 __all__ = ["Cluster", "OnRay"]
 
@@ -54,6 +56,8 @@ POLL_SECONDS = 0.1
 COUNT_SECONDS = 2.0
 # Ray itself sees to it that there are no more tasks on a machine than its cores carry.
 PLACES_A_CORE = 4
+
+_NUMBERS = count(1)
 
 
 def _ray() -> Any:
@@ -108,24 +112,31 @@ class Cluster:
 
 
 class OnRay:
-    """One store's export on a cluster: opens the ledger, surveys and delivers."""
+    """The engine that has a cluster's machines do the work. `most`: bytes of a part of an export."""
 
-    def __init__(self, cluster: Cluster, most: int | None = None) -> None:
-        self._hands = _Hands(cluster)
-        self._apart = Apart(self._hands) if most is None else Apart(self._hands, most)
+    def __init__(self, cluster: Cluster, most: int = PART_BYTES) -> None:
+        self._cluster, self._most = cluster, most
+        self._apart: dict[int, Apart] = {}
 
-    def ledger(self, folder: Path, target: LedgerTarget) -> Ledger:
-        """The ledger, in the hands of the store's holder. Raises as `Ledger.open`."""
-        return cast("Ledger", self._hands.hold(folder, target))
+    def ledger(self, open_ledger: Callable[[], Ledger]) -> Ledger:
+        """The ledger that `open_ledger` opens, in an actor on this machine, where its file is."""
+        ray = self._cluster.ray
+        here = on(ray.get_runtime_context().get_node_id(), alone=True)
+        actor = ray.remote(LedgerActor).options(
+            num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
+        )
+        holder = actor.remote(open_ledger)
+        return cast("Ledger", FarLedger(Call(holder), None, got(holder.warnings.remote())))
 
-    @property
-    def survey(self) -> Any:
+    def survey(self, planned: Plan, ledger: Ledger | None, *rest: Any, **options: Any) -> Survey:
         """As `survey.survey`."""
-        return self._apart.survey
+        apart = Apart(_Hands(self._cluster), self._most)
+        self._apart[id(ledger)] = apart
+        return apart.survey(planned, ledger, *rest, **options)
 
     def deliver(self, delivery: Delivery) -> Delivered:
-        """As `pipeline.deliver`."""
-        return self._apart.deliver(delivery)
+        """As `pipeline.deliver`, of what `survey` found with the same ledger."""
+        return self._apart.pop(id(delivery.ledger)).deliver(delivery)
 
 
 def on(machine: str, *, alone: bool = False) -> Any:
@@ -141,16 +152,7 @@ class _Hands:
     def __init__(self, cluster: Cluster) -> None:
         self.ray = cluster.ray
         self.dispatch = cluster.dispatch
-        self.holder: Any = None
-        self.store = ""
-
-    def hold(self, folder: Path, target: LedgerTarget) -> FarLedger:
-        self.store = f"{target.base_url} {target.store}"
-        # The ledger's file is on this machine.
-        here = on(self.ray.get_runtime_context().get_node_id(), alone=True)
-        actor = self.ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here)(Actor)
-        self.holder = actor.remote(partial(Ledger.open, folder.resolve(), target))
-        return FarLedger(Call(self.holder), got(self.holder.about.remote()))
+        self.store = f"export {next(_NUMBERS)}"
 
     # The check
 
@@ -209,7 +211,9 @@ class _Sending:
         delivery: Delivery,
         take: Callable[[int, work.Sent], None],
     ) -> None:
-        self.ray, self.holder, self.dispatch, self.store = hands.ray, hands.holder, hands.dispatch, hands.store
+        self.ray, self.dispatch, self.store = hands.ray, hands.dispatch, hands.store
+        actor = self.ray.remote(RateActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+        self.holder = actor.remote()
         self.delivery, self.take = delivery, take
         self.jobs = list(jobs)
         self.running: dict[Any, Start] = {}

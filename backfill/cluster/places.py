@@ -13,16 +13,17 @@ from typing import Any, Self, cast
 
 import backfill
 from backfill.cluster import work
-from backfill.cluster.holder import Holder
+from backfill.cluster.holder import LedgerHolder, RateHolder
 from backfill.cluster.lease import Ask, Lease, LeasedPace
 from backfill.errors import BackfillError, BugError, ExportError, SettingsError, StoppedError, StorageError
 from backfill.ledger import Ledger
+from backfill.ledger import Target as LedgerTarget
 from backfill.pace import SystemClock
 from backfill.pipeline import Sending
 from backfill.signals import Stop
 from backfill.world import World
 
-__all__ = ["Actor", "Call", "LostError", "Plain", "do", "got", "send"]
+__all__ = ["Call", "LedgerActor", "LostError", "Plain", "RateActor", "do", "got", "send"]
 
 BEAT_SECONDS = 0.5
 
@@ -50,7 +51,7 @@ def got(ref: Any) -> Any:
         if isinstance(cause, BackfillError):
             raise cause from None
         raise StorageError(
-            "the actor that holds the store's ledger and rate is gone",
+            "the actor that holds the ledger is gone",
             hint="run again: what was accepted is recorded",
         ) from error
     except ray.exceptions.RayError as error:
@@ -67,17 +68,28 @@ class Call:
 
     holder: Any
 
-    def __call__(self, name: str, *args: Any, **options: Any) -> Any:
-        return got(self.holder.ledger.remote(name, *args, **options))
+    def __call__(self, target: LedgerTarget | None, name: str, *args: Any, **options: Any) -> Any:
+        return got(self.holder.call.remote(target, name, *args, **options))
 
 
-class Actor(Holder):
-    """The holder as an actor, which Ray may have begun anew."""
+class RateActor(RateHolder):
+    """A store's rate as an actor, which Ray may have begun anew."""
+
+    def __init__(self) -> None:
+        super().__init__(follows=_began_anew())
+
+
+class LedgerActor(LedgerHolder):
+    """The ledger as an actor, which Ray may have begun anew."""
 
     def __init__(self, open_ledger: Callable[[], Ledger]) -> None:
-        import ray
+        super().__init__(open_ledger, follows=_began_anew())
 
-        super().__init__(open_ledger, follows=ray.get_runtime_context().was_current_actor_reconstructed)
+
+def _began_anew() -> bool:
+    import ray
+
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 @dataclass(frozen=True)
