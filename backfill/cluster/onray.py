@@ -122,7 +122,8 @@ class OnRay:
         """The ledger that `open_ledger` opens, in an actor on this machine, where its file is."""
         ray = self._cluster.ray
         here = on(ray.get_runtime_context().get_node_id(), alone=True)
-        actor = ray.remote(LedgerActor).options(
+        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+        actor = ray.remote(LedgerActor).options(**options)
             num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
         )
         holder = actor.remote(open_ledger)
