@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 
 from backfill import mapping as mappings
@@ -23,7 +24,7 @@ from backfill.survey import survey
 from backfill.tally import Survey
 from backfill.world import World
 
-__all__ = ["check", "look_for_new_names", "name_in", "write_check_page"]
+__all__ = ["check", "look", "look_for_new_names", "name_in", "write_check_page"]
 
 
 def check(
@@ -43,17 +44,32 @@ def check(
             target = LedgerTarget(settings.base_url, settings.store)
             ledger = stack.enter_context(Ledger.read(settings.state, target))
         scratch = stack.enter_context(scratch_for(None, planned))
-        name = name_in(settings.state, path) if settings is not None else ""
-        reading = reading_from(planned, ledger, name, everything=bool(flags.files))
-        planned = planned.since(reading.start) if reading and reading.start is not None else planned
-        kept = kept_back(planned.mapping.delivery, flags)
-        found = survey(planned, ledger, now, scratch, watch=observer.checking, not_newer_than=kept)
-        found.since = reading.told(planned, found) if reading else None
-        if ledger is not None and settings is not None:
-            look_for_new_names(found, ledger, settings)
-            found.moved = moved(planned, found, ledger, name, now, scratch, other_files=bool(flags.files))
+        planned, found = look(planned, ledger, settings, flags, path, observer, now, scratch)
     observer.checked(planned, found, settings)
     return planned, found, settings
+
+
+def look(
+    planned: Plan,
+    ledger: Ledger | None,
+    settings: Settings | None,
+    flags: Flags,
+    path: Path,
+    observer: Observer,
+    now: datetime,
+    scratch: Path | None,
+) -> tuple[Plan, Survey]:
+    """Read and check one store's export; what is read of it, and what was found."""
+    name = name_in(settings.state, path) if settings is not None else ""
+    reading = reading_from(planned, ledger, name, everything=bool(flags.files))
+    planned = planned.since(reading.start) if reading and reading.start is not None else planned
+    kept = kept_back(planned.mapping.delivery, flags)
+    found = survey(planned, ledger, now, scratch, watch=observer.checking, not_newer_than=kept)
+    found.since = reading.told(planned, found) if reading else None
+    if ledger is not None and settings is not None:
+        look_for_new_names(found, ledger, settings)
+        found.moved = moved(planned, found, ledger, name, now, scratch, other_files=bool(flags.files))
+    return planned, found
 
 
 def write_check_page(

@@ -1,6 +1,7 @@
 """Every error that backfill raises, sorted by what the user must do about it.
 
 BackfillError
+├── StoresError            the gravest of what ended the runs of many stores
 ├── UsageError          2    call the command otherwise
 ├── LockedError        11    wait for the other run, or stop it
 ├── ExportError        65    mend or fetch the export again
@@ -16,6 +17,7 @@ BackfillError
 from __future__ import annotations
 
 import signal as signals
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
@@ -32,9 +34,13 @@ __all__ = [
     "SettingsError",
     "StoppedError",
     "StorageError",
+    "StoresError",
     "UsageError",
     "as_told",
+    "gravest",
 ]
+
+MOST_TOLD = 10
 
 
 class BackfillError(Exception):
@@ -129,6 +135,33 @@ class MappingError(SettingsError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.file, self.problems)
+
+
+# Of what can end the runs of many stores the first here tells how they ended as a whole: what is ours or the disk's to
+# mend before anything else, then what only the user can, then what another run mends by itself.
+GRAVEST_FIRST = (70, 74, 78, 77, 65, 75, 11, 2, 143, 130, 3, 0)
+
+
+def gravest(statuses: Iterable[int]) -> int:
+    """The exit status of many stores' runs as a whole."""
+    order = {status: place for place, status in enumerate(GRAVEST_FIRST)}
+    return min(statuses, key=lambda status: order.get(status, -1), default=0)
+
+
+class StoresError(BackfillError):
+    """What ended the runs of some of many stores."""
+
+    def __init__(self, errors: Mapping[str, BackfillError]) -> None:
+        lines = [f"{store}: {error.message}" for store, error in errors.items()]
+        if len(lines) > MOST_TOLD:
+            lines[MOST_TOLD:] = [f"and {len(lines) - MOST_TOLD:,} more stores"]
+        hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
+        super().__init__("\n".join(lines), hint="; ".join(list(hints)[:MOST_TOLD]))
+        self.errors = errors
+
+    @property
+    def status(self) -> int:
+        return gravest(error.status for error in self.errors.values())
 
 
 class InterruptedRun(BackfillError):

@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar
 import polars as pl
 
 from backfill import check as checks
+from backfill import check_many
 from backfill import preview as previews
 from backfill import run as runs
 from backfill import status as known
@@ -199,6 +200,12 @@ class Backfill:
         flags = Flags(**self._flags, store=store, base_url=base_url, new_ids=new_ids, not_newer_than=not_newer_than)
         world = World()
         watcher = _Watcher(progress, world)
+        if check_many.is_for_many(self.mapping):
+            with watcher.raised():
+                many = _apart(lambda world: check_many.check_stores(self.mapping, flags, watcher, world), world)
+            data = many.data()
+            told = {key: data[key] for key in _CHECKED}
+            return Check(status=many.status, **told, text=many.text(), error=many.error)
         with watcher.raised():
             planned, found, settings = _apart(lambda world: checks.check(self.mapping, flags, watcher, world), world)
         error: BackfillError | None = None if new_ids else found.moved

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,15 +68,43 @@ def last_success(text: str, mapping: str) -> tuple[str, float] | None:
     return (found[1], float(found[2])) if found else None
 
 
+def _each(ended: Ended, before: str) -> Iterator[str]:
+    """The metrics of each of many stores, with its own last success as a file from before tells."""
+    stores = ended.summary["stores"] if ended.summary else {}
+    for store, summary in stores.items():
+        labels = re.escape(_labels({"mapping": ended.mapping, "store": store}))
+        found = re.search(rf"(?m)^{LAST_SUCCESS}{labels} ([0-9.]+)$", before)
+        one = replace(ended, store=store, status=summary["exit"], summary=summary)
+        yield metrics_text(one, float(found[1]) if found else None)
+
+
+def _together(texts: Iterable[str]) -> str:
+    """One text of several: the format wants all values of a metric in one place."""
+    found: dict[str, list[str]] = {}
+    values: list[str] = []
+    for line in (line for text in texts for line in text.splitlines()):
+        if line.startswith("# HELP "):
+            values = found.setdefault(line, [])
+        elif not line.startswith("# TYPE "):
+            values.append(line)
+    lines = []
+    for said, values in found.items():
+        lines += [said, f"# TYPE {said.split(' ')[2]} gauge", *values]
+    return "\n".join(lines) + "\n"
+
+
 def write_metrics(path: Path, ended: Ended) -> None:
     """Put the file in place, whole or not at all, for all to read: it holds nothing of customers. Raises OSError."""
     before = ""
     with suppress(OSError, UnicodeDecodeError):
         before = path.read_text(encoding="utf-8")
-    store, succeeded = last_success(before, ended.mapping) or ("", None)
-    if not ended.store:
-        ended = replace(ended, store=store)
-    text = metrics_text(ended, succeeded if ended.store == store else None)
+    if ended.summary and ended.summary.get("stores"):
+        text = _together(_each(ended, before))
+    else:
+        store, succeeded = last_success(before, ended.mapping) or ("", None)
+        if not ended.store:
+            ended = replace(ended, store=store)
+        text = metrics_text(ended, succeeded if ended.store == store else None)
     # The collector reads *.prom only: not this one.
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:

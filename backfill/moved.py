@@ -51,7 +51,7 @@ def _identity_of(planned: Plan) -> dict[str, Any]:
     for event in planned.mapping.events:
         one = event.uniqueId.model_dump(mode="json")
         if one.get("hash") == "*":
-            one["hash"] = sorted(planned.export.schema)
+            one["hash"] = source.hashed(planned.export.schema)
         events.append({"uniqueId": one, "where": event.where if twins else None})
     kept = {"csv", "group_by", "where"} if twins else {"csv", "group_by"}
     return {"source": source.model_dump(mode="json", include=kept), "events": events}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from backfill.pipeline import Sending
@@ -9,7 +11,17 @@ from backfill.plan import Plan
 from backfill.settings import Settings
 from backfill.tally import Survey
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "StoreReady"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReady:
+    """`total` events are about to be sent to a store, called `name` in words."""
+
+    store: str
+    name: str
+    found: Survey
+    total: int
 
 
 class Observer:
@@ -26,6 +38,9 @@ class Observer:
 
     def ready(self, found: Survey, settings: Settings, total: int) -> None:
         """`total` events are about to be sent."""
+
+    def stores_ready(self, ready: Sequence[StoreReady], settings: Settings, at_once: int) -> None:
+        """Events are about to be sent to many stores, `at_once` of them side by side, with the same `settings`."""
 
     def confirm(self) -> bool:
         """May they be sent? Only asked when neither flag nor mapping says so."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -41,7 +42,16 @@ from backfill.survey import events_of
 from backfill.tally import Survey
 from backfill.world import World
 
-__all__ = ["PROGRESS_SECONDS", "Delivered", "Delivery", "Sending", "deliver", "interrupted", "left_over"]
+__all__ = [
+    "PROGRESS_SECONDS",
+    "Delivered",
+    "Delivery",
+    "Sending",
+    "check_balance",
+    "deliver",
+    "interrupted",
+    "left_over",
+]
 
 # What is in flight when a signal comes has this long to be answered.
 DRAIN_SECONDS = 20.0
@@ -57,7 +67,9 @@ GARBAGE_EVERY = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """The state of delivery, for who watches: events by outcome, and the sender's own figures."""
+    """The state of delivery, for who watches: events by outcome, and the sender's own figures; of many `stores` how
+    many are done, in words.
+    """
 
     total: int
     accepted: int
@@ -65,6 +77,7 @@ class Sending:
     pending: int
     seconds: float
     snapshot: Snapshot
+    stores: str = ""
 
 
 @dataclass
@@ -148,16 +161,36 @@ class Delivery:
 
 def deliver(delivery: Delivery) -> Delivered:
     """Send all that is to be sent; returns in any case with what was achieved, and with what stopped it."""
-    # What is there by now stays: to look through it for garbage again and again took a sixth of all time.
-    gc.freeze()
-    before = gc.get_threshold()
-    gc.set_threshold(GARBAGE_EVERY, *before[1:])
-    try:
-        with kept():
-            return anyio.run(_Run(delivery).main, backend_options=_loop())
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
+    with _GARBAGE, kept():
+        return anyio.run(_Run(delivery).main, backend_options=_loop())
+
+
+class _RareGarbage:
+    """Python looks for garbage less often while anything is within, from whichever thread."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._within = 0
+        self._before = gc.get_threshold()
+
+    def __enter__(self) -> None:
+        with self._turn:
+            self._within += 1
+            if self._within == 1:
+                # What is there by now stays: to look through it for garbage again and again took a sixth of all time.
+                gc.freeze()
+                self._before = gc.get_threshold()
+                gc.set_threshold(GARBAGE_EVERY, *self._before[1:])
+
+    def __exit__(self, *_unused: object) -> None:
+        with self._turn:
+            self._within -= 1
+            if not self._within:
+                gc.set_threshold(*self._before)
+                gc.unfreeze()
+
+
+_GARBAGE = _RareGarbage()
 
 
 def _loop() -> dict[str, object]:
@@ -351,6 +384,7 @@ def left_over(result: Delivered) -> StoppedError:
 
 
 def interrupted(number: int) -> InterruptedRun:
+    """How a run ends at a signal."""
     name = signal.Signals(number).name
     return InterruptedRun(
         f"interrupted by {name}: what was sent is recorded",

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from backfill.errors import MappingError
-from backfill.mapping import Draft, Mapping
+from backfill.mapping import STORE, Draft, Mapping
 from backfill.read import Export, Older, open_export, unread_error
 from backfill.shape import Columns, Shaper, compile_shaper
 
@@ -41,6 +41,9 @@ def plan(draft: Draft, now: datetime, files: Sequence[str] = ()) -> Plan:
     if draft.source is None:
         raise MappingError(str(draft.path), draft.problems)
     needed = {reference.column for reference in draft.references()}
+    if draft.source.names_stores:
+        # A path that names it makes nothing an export.
+        needed.discard(STORE)
     try:
         if files:
             source = draft.source.model_copy(update={"files": list(files), "format": None})

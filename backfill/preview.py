@@ -12,9 +12,10 @@ from pathlib import Path
 import polars as pl
 
 from backfill import api, mapping
-from backfill.plan import plan
+from backfill.parting import STORE, with_stores
+from backfill.plan import Plan, plan
 from backfill.printable import printable_json
-from backfill.records import ROW
+from backfill.records import FILE, ROW
 from backfill.survey import events_of
 
 __all__ = ["preview"]
@@ -34,12 +35,23 @@ def preview(path: Path, count: int, *, row: int | None = None, curl: bool = Fals
             events = planned.shaper.finish_id(planned.shaper.shape(chunk.frame).events)
             if row is not None:
                 events = events.filter(pl.col(ROW) == row)
-            for body in events_of(events.head(left)).bodies:
-                store = planned.mapping.delivery.store or "$REDO_STORE_ID"
-                yield _curl(body, store) if curl else _indented(body)
+            for event in events.head(left).iter_slices(1):
+                (body,) = events_of(event).bodies
+                declared = _store(planned, chunk.frame, event)
+                yield (_curl(body, declared or "$REDO_STORE_ID") if curl else _indented(body))
                 left -= 1
             if not left:
                 return
+
+
+def _store(planned: Plan, rows: pl.DataFrame, event: pl.DataFrame) -> str | None:
+    """The store of an event's row, or of all; None where it is not known."""
+    column = planned.mapping.delivery.store
+    if column is None or isinstance(column, str):
+        return column
+    row = rows.select(pl.exclude(STORE)).join(event.select(FILE, ROW), on=[FILE, ROW], how="semi")
+    found = with_stores(planned, column, row)[STORE].to_list()
+    return str(found[0]) if found and found[0] else None
 
 
 def _indented(body: bytes) -> str:

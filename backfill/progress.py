@@ -9,7 +9,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +18,12 @@ from typing import IO, Any, Self
 from backfill.errors import BackfillError, as_told
 from backfill.eta import Estimate
 from backfill.live import Lines, Now
-from backfill.observer import Observer
+from backfill.observer import Observer, StoreReady
 from backfill.pipeline import Sending
 from backfill.plan import Plan
 from backfill.printable import plural, printable
 from backfill.report import new_names_data, sends_data
+from backfill.report.stores import longest, stores_text
 from backfill.report.text import ready_text, slips_text
 from backfill.settings import Settings
 from backfill.tally import Survey
@@ -80,15 +81,28 @@ class Plain(Observer):
         elif slips := slips_text(found):
             self.note(slips)
 
+    def stores_ready(self, ready: Sequence[StoreReady], settings: Settings, at_once: int) -> None:
+        self._expect_of(ready, settings, at_once)
+        if not self._quiet:
+            self.say(stores_text([(one.name, one.found, one.total) for one in ready], settings, at_once))
+        for one in ready:
+            if self._quiet and (slips := slips_text(one.found)):
+                self.note(f"{one.name}: {slips}")
+
     def sending(self, state: Sending) -> None:
         estimate = self._seen(state)
         if self._due():
-            words = ", ".join(filter(None, (_fullest(state, estimate), *_troubles(state))))
+            words = ", ".join(filter(None, (_fullest(state, estimate), state.stores, *_troubles(state))))
             self.say(f"sending: {words}" + (f"; {state.snapshot.reason}" if state.snapshot.reason else ""))
 
     def _expect(self, settings: Settings, total: int) -> None:
         """Until there is something to be seen, it is thought to go as fast as the settings say."""
         self._estimate = Estimate(total, settings.rate * total / settings.requests(total)) if total else None
+
+    def _expect_of(self, ready: Sequence[StoreReady], settings: Settings, at_once: int) -> None:
+        total = sum(one.total for one in ready)
+        seconds = longest([one.total for one in ready], settings, at_once)
+        self._estimate = Estimate(total, total / seconds) if total else None
 
     def _seen(self, state: Sending) -> Estimate:
         """The estimate, which sees every state, shown or not."""
@@ -166,15 +180,23 @@ class JsonLines(Plain):
 
     def ready(self, found: Survey, settings: Settings, total: int) -> None:
         self._expect(settings, total)
-        self.emit(
-            "ready",
-            events=total,
-            requests=settings.requests(total),
-            rate=settings.rate,
-            names=sends_data(found),
-            new_names=new_names_data(found),
-            kept_back=found.events()["kept_back"],
-        )
+        self.emit("ready", **self._promised(found, settings, total))
+
+    def stores_ready(self, ready: Sequence[StoreReady], settings: Settings, at_once: int) -> None:
+        for one in ready:
+            self.emit("ready", store=one.store, **self._promised(one.found, settings, one.total))
+        self._expect_of(ready, settings, at_once)
+
+    @staticmethod
+    def _promised(found: Survey, settings: Settings, total: int) -> dict[str, Any]:
+        return {
+            "events": total,
+            "requests": settings.requests(total),
+            "rate": settings.rate,
+            "names": sends_data(found),
+            "new_names": new_names_data(found),
+            "kept_back": found.events()["kept_back"],
+        }
 
     def sending(self, state: Sending) -> None:
         left = self._seen(state).left()
@@ -190,6 +212,7 @@ class JsonLines(Plain):
                 rate_limited=state.snapshot.rate_limited,
                 eta_seconds=None if left is None else round(left),
                 waiting=state.snapshot.reason or None,
+                **({"stores": state.stores} if state.stores else {}),
             )
 
 
@@ -244,7 +267,7 @@ class Terminal(Plain):
             [share, f"{done:,} of {state.total:,}", *left],
             [share, *left],
         )
-        below = ", ".join(filter(None, (state.snapshot.reason, *_troubles(state))))
+        below = ", ".join(filter(None, (state.stores, state.snapshot.reason, *_troubles(state))))
         self._lines.show(Now([", ".join(one) for one in fewer], done / state.total if state.total else None, below))
 
     def close(self) -> None:

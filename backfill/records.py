@@ -51,12 +51,14 @@ class Chunk:
 
     `frame` has the export's columns and FILE (UInt32, position of the file) and ROW (UInt64, counted from 1).
     `unreadable` are the rows that could not be read, whose text is in `detail`. `unread` says, in a chunk without
-    rows, that the file whose chunks came before ends here because the rest of it can't be read.
+    rows, that the file whose chunks came before ends here because the rest of it can't be read. `lost` are rows that
+    could not be read and are counted elsewhere, but may belong here.
     """
 
     frame: pl.DataFrame
     unreadable: Sequence[Rejection] = ()
     unread: UnreadFile | None = None
+    lost: Sequence[Rejection] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,76 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import signal
-from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import backfill
 from backfill import mapping as mappings
-from backfill.check import look_for_new_names, name_in
-from backfill.chosen import sends
-from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError
-from backfill.index import State
+from backfill.engine import Engine, Local
+from backfill.errors import BackfillError, UsageError
+from backfill.going import Going, Result, rehearsed, unagreed
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
-from backfill.moved import is_as_it_was, moved, remembered
+from backfill.many import run_many
 from backfill.observer import Observer
-from backfill.pipeline import Delivered, Delivery, Sending, check_balance, deliver
-from backfill.plan import Plan, plan
-from backfill.read import unread_error
-from backfill.report import (
-    Course,
-    RunFolder,
-    describe,
-    passed_over_text,
-    problems_of,
-    render,
-    run_page,
-    shown_changes,
-    since_text,
-    summarize,
-)
+from backfill.plan import plan
+from backfill.report import RunFolder
 from backfill.scratch import clear_scratch, make_folder, scratch_for
 from backfill.send import Target
-from backfill.settings import Flags, Settings, resolve
+from backfill.settings import Flags, resolve
 from backfill.signals import later, undisturbed
-from backfill.since import Reading, advance, reading_from
-from backfill.survey import survey
-from backfill.tally import Survey
-from backfill.tally import resolve as conclude
-from backfill.timeline import binned
-from backfill.unchanged import Counts, pass_over, remember, without
+from backfill.stores import column_of
 from backfill.world import World
 
 __all__ = ["Result", "run"]
 
-SANDBOX_DATABASE = "events.db"
-MOST_NOTED = 10
 
-
-@dataclass(frozen=True)
-class Result:
-    """How a run ended. `summary` is what summary.json holds, `folder` where it is; `error` is what stopped it.
-
-    `extras` names what else was written there for the user: rejected.csv, rejected.ndjson, changed.ndjson.
-    """
-
-    status: int
-    summary: dict[str, Any]
-    problems: list[dict[str, Any]]
-    folder: Path
-    error: BackfillError | None = None
-    extras: tuple[str, ...] = field(default=())
-
-
-def run(path: Path, flags: Flags, observer: Observer, world: World | None = None) -> Result:
+def run(
+    path: Path, flags: Flags, observer: Observer, world: World | None = None, engine: Engine | None = None
+) -> Result:
     """Check the export, ask, send what is missing, and write the report.
+
+    A mapping for many stores runs them side by side. `engine` does the work; this process, unless another is given.
 
     Raises BackfillError for what stops it before it begins (mapping, settings, lock, export); from then on how it
     ended is in the Result.
@@ -81,6 +45,34 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
     draft = mappings.read(path)
     if draft.problems:
         plan(draft, started, flags.files)
+    with _engine(engine, flags) as engine:  # noqa: PLR1704 (the same, or the one that the flags name)
+        if draft.mapping and column_of(draft.mapping.delivery):
+            return run_many(draft, flags, observer, world, engine)
+        return _run_one(draft, flags, observer, world, started, engine)
+
+
+@contextmanager
+def _engine(engine: Engine | None, flags: Flags) -> Iterator[Engine]:
+    """The engine that is given, or that the flags ask for."""
+    if engine is not None or flags.ray is None:
+        yield engine or Local()
+        return
+    from backfill.cluster.onray import LOCAL, Cluster, OnRay
+
+    if flags.sandbox and flags.ray != LOCAL:
+        raise UsageError(
+            "--sandbox is on this machine, and a cluster's others can't reach it",
+            hint="--ray local; or `backfill sandbox` where all reach it, and --base-url",
+        )
+    with Cluster(flags.ray) as cluster:
+        yield OnRay(cluster)
+
+
+def _run_one(
+    draft: mappings.Draft, flags: Flags, observer: Observer, world: World, started: datetime, engine: Engine
+) -> Result:
+    """A run to one store."""
+    path = draft.path
     settings = resolve(path, draft.mapping.delivery if draft.mapping else mappings.Delivery(), flags)
     # Made here because it refuses ids and secrets that can't be: before anything is read or written.
     target = Target(settings.base_url, settings.store, settings.secret, bulk=settings.bulk)
@@ -90,7 +82,8 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         if settings.sandbox:
             make_folder(settings.state.parent, world)
         at = LedgerTarget(settings.base_url, settings.store)
-        ledger = stack.enter_context(Ledger.open(settings.state, at, now=world.now, disk=world.disk))
+        opened = partial(Ledger.open, settings.state.absolute(), at, now=world.now, disk=world.disk)
+        ledger = stack.enter_context(engine.ledger(opened))
         for warning in ledger.warnings:
             observer.note(warning)
         planned = plan(draft, started, flags.files)
@@ -103,220 +96,28 @@ def run(path: Path, flags: Flags, observer: Observer, world: World | None = None
         stack.push(_ended(ledger, number))
         clear_scratch(folder.path.parent)
         scratch = stack.enter_context(scratch_for(folder.path, planned))
-        going = _Going(flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch)
-        return going.on(arise)
-
-
-@dataclass
-class _Going:
-    """A run that has begun: it ends with a summary, whatever comes."""
-
-    flags: Flags
-    settings: Settings
-    target: Target
-    observer: Observer
-    world: World
-    started: datetime
-    ledger: Ledger
-    planned: Plan
-    folder: RunFolder
-    number: int
-    scratch: Path | None
-    passed: Mapping[int, Counts] = field(default_factory=dict)
-    reading: Plan = field(init=False)
-    since: Reading | None = None
-    found: Survey = field(default_factory=Survey)
-    delivered: Delivered = field(default_factory=Delivered)
-    course: Course = field(default_factory=Course)
-
-    def on(self, arise: Callable[[], None]) -> Result:
-        """Check, ask, send, report; `arise` lets a signal through that came before."""
-        try:
+        going = Going(
+            flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch, engine
+        )
+        with going.ending():
             arise()
-            self._check()
-            self._send()
-            if self.found.unread:
-                self._failed(unread_error(self.found.unread))
-        except BackfillError as error:
-            self._failed(error)
-        except KeyboardInterrupt:
-            hint = "run the same command again to go on"
-            self._failed(InterruptedRun("interrupted: what was sent is recorded", signal=signal.SIGINT, hint=hint))
+            _go(going)
         with undisturbed():
-            return self._finish()
+            return going.finish()
 
-    @property
-    def name(self) -> str:
-        """What the ledger calls the mapping."""
-        return name_in(self.settings.state, self.planned.mapping.path)
 
-    def _failed(self, error: BackfillError) -> None:
-        """The first error tells how the run ended."""
-        self.delivered.error = self.delivered.error or error
-
-    def _check(self) -> None:
-        everything = bool(self.flags.files) or self.flags.reread
-        self.since = reading_from(self.planned, self.ledger, self.name, everything=everything)
-        # With its mark void, what earlier runs left out as older is to be read, also of files that have not changed.
-        if not everything and not (self.since and self.since.is_void):
-            self._pass_over()
-        self.reading = without(self.planned, self.passed)
-        if self.since and self.since.start is not None:
-            self.reading = self.reading.since(self.since.start)
-            self.observer.note(f"{since_text(self.since.told(self.reading, self.found))} (--reread reads all)")
-        survey(
-            self.reading,
-            self.ledger,
-            self.started,
-            self.scratch,
-            watch=self.observer.checking,
-            reject=self.folder.reject_rows,
-            into=self.found,
-            not_newer_than=self.settings.not_newer_than,
-            retry_rejected=self.settings.retry_rejected,
-        )
-        look_for_new_names(self.found, self.ledger, self.settings)
-        self.folder.change(self.found.changed.values())
-        self.found.moved = moved(
-            self.planned,
-            self.found,
-            self.ledger,
-            self.name,
-            self.started,
-            self.scratch,
-            other_files=bool(self.flags.files),
-        )
-        self.observer.checked(self.planned, self.found, self.settings)
-        for unread in self.found.unread[:MOST_NOTED]:
-            self.observer.note(f"not read: {unread.why}")
-        if self.found.moved and not self.flags.new_ids:
-            raise self.found.moved
-        if self.found.moved:
-            self.observer.note(f"as --new-ids says: {self.found.moved.problems[0].message}")
-
-    def _pass_over(self) -> None:
-        """Leave out the files that have not changed since they were delivered."""
-        if not is_as_it_was(self.ledger.identity(self.name), self.planned):
-            # Whether delivered events would get other ids, only all files show.
-            return
-        self.passed = pass_over(self.planned, self.ledger, self.name)
-        for counts in self.passed.values():
-            for name, states in counts.items():
-                mine = self.found.passed.setdefault(name, Counter())
-                mine.update({State[state]: count for state, count in states.items()})
-        if self.passed:
-            self.observer.note(f"{passed_over_text(len(self.passed))} (--reread reads all)")
-
-    def _send(self) -> None:
-        """Ask, and send what the survey found ready."""
-        settings = self.settings
-        delivery = Delivery(
-            planned=self.reading,
-            survey=self.found,
-            ledger=self.ledger,
-            run=self.number,
-            target=self.target,
-            rate=settings.rate,
-            concurrency=settings.concurrency,
-            limit=settings.limit,
-            limit_each=settings.limit_each,
-            retry_rejected=settings.retry_rejected,
-            scratch=self.scratch,
-            world=self.world,
-            refused=self.folder.refuse,
-            watch=self._watch,
-        )
-        if delivery.total:
-            self.found.sends = sends(delivery.chosen, self.found.index)
-            self.observer.ready(self.found, settings, delivery.total)
-            if not settings.consent and not self.observer.confirm():
-                raise UsageError(
-                    f"{delivery.total:,} events would be sent, and nobody agreed",
-                    hint="they may start live flows; --yes, or delivery.flows: acknowledged, says that is wanted",
-                )
-        part = self.found.unread or settings.is_part
-        if not self.flags.files and (not part or self.ledger.identity(self.name) is None):
-            # Before the first request, so that no kill comes between. After a part of the export, a canary or one with
-            # a file that can't be read, nobody knows of the others' events: it is asked once more.
-            stored = self.ledger.identity(self.name)
-            self.ledger.set_identity(self.name, remembered(stored, self.planned, new_ids=self.flags.new_ids))
-        if delivery.total:
-            self._deliver(delivery)
-        check_balance(self.found, self.delivered, delivery.total)
-        if not self.flags.files:
-            done = self.delivered
-            sent = not (done.error or done.pending or done.refused or settings.is_part)
-            remember(self.planned, self.found, self.passed, self.ledger, self.name, self.world.now(), sent=sent)
-            if self.since and sent:
-                advance(self.since, self.planned, self.found, self.ledger, self.name)
-
-    def _watch(self, state: Sending) -> None:
-        self.course.add(state)
-        self.observer.sending(state)
-
-    def _deliver(self, delivery: Delivery) -> None:
-        settings = self.settings
-        self.delivered = Delivered(pending=delivery.total, unsent=delivery.total)
-        if not settings.sandbox:
-            self.delivered = deliver(delivery)
-            return
-        from backfill.sandbox import ListenError, Options, SandboxThread, StoreError
-
-        database = settings.state / SANDBOX_DATABASE
-        try:
-            with SandboxThread(Options(database=database)) as box:
-                self.observer.sandbox(box.page_url, database)
-                target = Target(box.base_url, settings.store, settings.secret, bulk=settings.bulk)
-                self.delivered = deliver(replace(delivery, target=target))
-        except (ListenError, StoreError) as error:
-            hint = f"make room or mend the permissions in {settings.state}, then run again"
-            self._failed(StorageError(f"running the sandbox: {error}", hint=hint))
-
-    def _finish(self) -> Result:
-        # An error in the survey leaves undecided what only the whole export shows.
-        conclude(self.found, self.planned.export)
-        problems = problems_of(self.found, self.planned.export)
-        try:
-            self.folder.close()
-            status, summary = self._summary()
-            self.folder.write("report.html", self._page(status, summary, problems))
-            self.folder.write("summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-            self.ledger.end_run(self.number, status, summary)
-        except StorageError as error:
-            # What the disk does not take is still shown; there may be room for the end of the run in the ledger.
-            self._failed(error)
-            status, summary = self._summary()
-            with suppress(StorageError):
-                self.ledger.end_run(self.number, status, summary)
-        extras = tuple(name for name in ("rejected.csv", "rejected.ndjson", "changed.ndjson") if self.folder.has(name))
-        return Result(status, summary, problems, self.folder.path, self.delivered.error, extras)
-
-    def _page(self, status: int, summary: dict[str, Any], problems: list[dict[str, Any]]) -> str:
-        page = run_page(
-            summary,
-            problems,
-            *describe(status, summary),
-            times=binned(self.found.timeline, self.found.index.names),
-            course=self.course,
-            changes=shown_changes(self.planned, self.found),
-        )
-        return render(page)
-
-    def _summary(self) -> tuple[int, dict[str, Any]]:
-        self.found.since = self.since.told(self.reading, self.found) if self.since else None
-        status = _status(self.found, self.delivered, self.settings)
-        summary = summarize(
-            self.found,
-            self.delivered,
-            self.settings,
-            self.planned.export,
-            mapping=self.planned.mapping.path.name,
-            started=self.started,
-            finished=self.world.now(),
-            status=status,
-            unchanged=self.passed,
-        )
-        return status, summary
+def _go(going: Going) -> None:
+    """Check, ask and send. Raises BackfillError."""
+    going.check()
+    if total := going.make_ready():
+        going.observer.ready(going.found, going.settings, total)
+        if not going.settings.consent and not going.observer.confirm():
+            raise unagreed(total)
+    if not total:
+        going.send()
+        return
+    with rehearsed(going.settings, going.observer) as base_url:
+        going.send(base_url)
 
 
 def _ended(ledger: Ledger, number: int) -> Callable[..., None]:
@@ -330,11 +131,3 @@ def _ended(ledger: Ledger, number: int) -> Callable[..., None]:
                 ledger.end_run(number, status, {"stopped_by": str(error) or "interrupted"})
 
     return leave
-
-
-def _status(found: Survey, delivered: Delivered, settings: Settings) -> int:
-    if delivered.error is not None:
-        return delivered.error.status
-    refused_before = 0 if settings.retry_rejected else found.events()["refused"]
-    rejected = found.rows.unreadable + found.events()["invalid"] + delivered.refused + refused_before
-    return 3 if rejected else 0

@@ -12,7 +12,17 @@ from backfill.errors import SettingsError
 from backfill.mapping import Delivery, DurationError, parse_duration
 from backfill.send import check_base_url
 
-__all__ = ["DEFAULT_RATE", "SANDBOX_STORE", "SANDBOX_URL", "Flags", "Settings", "kept_back", "resolve", "state_folder"]
+__all__ = [
+    "DEFAULT_RATE",
+    "SANDBOX_STORE",
+    "SANDBOX_URL",
+    "Flags",
+    "Settings",
+    "kept_back",
+    "resolve",
+    "secret_from",
+    "state_folder",
+]
 
 STATE_FOLDER = ".backfill"
 # The ledger's name for the sandbox inside a run: its port is another each time.
@@ -40,6 +50,7 @@ class Flags:
     retry_rejected: bool = False
     new_ids: bool = False
     reread: bool = False
+    ray: str | None = None
     state: Path | None = None
     files: tuple[str, ...] = ()
 
@@ -84,7 +95,8 @@ def state_folder(mapping: Path, flags: Flags, environment: MappingOf[str, str] =
 
 def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: MappingOf[str, str] = os.environ) -> Settings:
     """The settings of a run. Raises SettingsError for what is missing or can't be."""
-    store = flags.store or environment.get("REDO_STORE_ID") or delivery.store
+    declared = delivery.store if isinstance(delivery.store, str) else None
+    store = flags.store or environment.get("REDO_STORE_ID") or declared
     if flags.sandbox:
         store = store or SANDBOX_STORE
     if not store:
@@ -125,7 +137,7 @@ def resolve(mapping: Path, delivery: Delivery, flags: Flags, environment: Mappin
         rate=rate,
         concurrency=int(concurrency),
         state=state_folder(mapping, flags, environment),
-        secret="sandbox" if flags.sandbox else _secret(environment),
+        secret="sandbox" if flags.sandbox else secret_from(environment),
         limit=flags.limit,
         limit_each=flags.limit_each,
         not_newer_than=kept_back(delivery, flags, environment),
@@ -165,7 +177,8 @@ def _number(name: str, flag: float | None, variable: str | None, declared: float
     return value
 
 
-def _secret(environment: MappingOf[str, str]) -> str:
+def secret_from(environment: MappingOf[str, str]) -> str:
+    """The secret of REDO_API_SECRET or REDO_API_SECRET_FILE. Raises SettingsError when there is none."""
     if environment.get("REDO_API_SECRET"):
         return environment["REDO_API_SECRET"].strip()
     if file := environment.get("REDO_API_SECRET_FILE"):

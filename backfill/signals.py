@@ -16,13 +16,18 @@ POLL_SECONDS = 0.1
 
 
 class Stop:
-    """Asks a run to stop that is in a thread: a call is one Ctrl-C. Any thread may call."""
+    """Asks a run to stop that is in a thread: a call is one Ctrl-C, or another signal. Any thread may call."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.came: list[int] = []
 
-    def __call__(self) -> None:
-        self.asked += 1
+    @property
+    def asked(self) -> int:
+        """How often it was called."""
+        return len(self.came)
+
+    def __call__(self, number: int = signal.SIGINT) -> None:
+        self.came.append(number)
 
     def here(self) -> None:
         """The same from within the run's own thread."""
@@ -39,8 +44,16 @@ class Stop:
                 signal.signal(signal.SIGINT, lambda *_: self())
             yield
 
+    @contextmanager
+    def by_signals(self) -> Iterator[None]:
+        """The same for SIGTERM, too."""
+        with self.by_ctrl_c():
+            if _in_main():
+                signal.signal(signal.SIGTERM, lambda number, _frame: self(number))
+            yield
+
     async def coming(self) -> AsyncIterator[int]:
-        """The numbers of the signals that come, and SIGINT for each call."""
+        """The numbers of the signals that come, and of each call."""
         if _in_main():
             with anyio.open_signal_receiver(*SIGNALS) as signals:
                 async for number in signals:
@@ -49,7 +62,7 @@ class Stop:
         while True:
             while seen < self.asked:
                 seen += 1
-                yield signal.SIGINT
+                yield self.came[seen - 1]
             await anyio.sleep(POLL_SECONDS)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 from backfill.errors import UsageError
 from backfill.ledger import Ledger, RunRecord, Target
-from backfill.printable import printable
+from backfill.printable import plural, printable
 from backfill.report import last_run
 from backfill.settings import Flags, state_folder
 from backfill.since import shown
@@ -22,7 +25,7 @@ def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
     folder = _folder(mapping, flags)
     with Ledger.read(folder) as ledger:
         stores = [_store(ledger, target) for target in ledger.targets()]
-        runs = [_run(record) for record in ledger.runs(5)]
+        runs = list(islice(_runs(ledger.runs(-1)), 5))
     if as_json:
         return json.dumps({"state": str(folder), "stores": stores, "runs": runs}, indent=2, ensure_ascii=False)
     if not stores:
@@ -85,6 +88,25 @@ def _store(ledger: Ledger, target: Target) -> dict[str, Any]:
             for name, mark in ledger.marks(target).items()
         },
     }
+
+
+def _runs(records: Sequence[RunRecord]) -> Iterator[dict[str, Any]]:
+    """The runs, newest first; what one did to many stores is one."""
+    for folder, together in groupby(records, key=lambda record: record.info.folder):
+        each = list(together)
+        runs = [_run(record) for record in each]
+        if len(each) == 1:
+            yield runs[0]
+            continue
+        states = Counter(run["state"] for run in runs)
+        words = [state if count == len(each) else f"{state} ({count:,})" for state, count in states.most_common()]
+        yield {
+            **runs[-1],
+            "folder": folder,
+            "state": f"{plural(len(each), 'store')}: {', '.join(words)}",
+            "accepted": sum(run["accepted"] for run in runs),
+            "refused": sum(run["refused"] for run in runs),
+        }
 
 
 def _run(record: RunRecord) -> dict[str, Any]:

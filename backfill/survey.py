@@ -167,7 +167,7 @@ def read(look: Look, found: Survey, watch: Watcher | None = None, reject: Reject
         found.rows.unreadable += len(chunk.unreadable)
         found.rows.read += len(chunk.unreadable) + chunk.frame.height
         add_problems(found, chunk.unreadable)
-        found.window.stuck = found.window.stuck or bool(chunk.unreadable)
+        found.window.stuck = found.window.stuck or bool(chunk.unreadable or chunk.lost)
         if chunk.unread:
             found.unread.append(chunk.unread)
             found.index.hold(chunk.unread.file, neighbours=shaper.grouping is not None)

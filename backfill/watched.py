@@ -75,7 +75,7 @@ class Watched:
         if self._metrics is None:
             return
         summary = self.result.summary if self.result else None
-        store = summary["store"] if summary else self._store()
+        store = (summary["store"] or "") if summary else self._store()
         seconds = time.monotonic() - self._began[1]
         ended = Ended(self._mapping.name, store, status, round(time.time(), 3), seconds, summary)
         try:
@@ -89,7 +89,8 @@ class Watched:
         if not store:
             with suppress(BackfillError):
                 mapping = mappings.read(self._mapping).mapping
-                store = mapping.delivery.store if mapping else None
+                declared = mapping.delivery.store if mapping else None
+                store = declared if isinstance(declared, str) else None
         return store or ""
 
     def _ping(self, end: str, *, hurry: bool = False) -> None:

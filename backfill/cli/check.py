@@ -49,6 +49,7 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     backfill check orders.yaml --files .backfill/runs/RUN/rejected.csv
     """
     from backfill import check as checks
+    from backfill import check_many
     from backfill.errors import BackfillError, StorageError
     from backfill.printable import printable
     from backfill.progress import JsonLines
@@ -56,6 +57,16 @@ def check(mapping: Path, *, as_json: bool, quiet: bool, **options: Any) -> int:
     from backfill.report import check_data
     from backfill.report.text import check_text
 
+    if check_many.is_for_many(mapping):
+        with observing(as_json=as_json, quiet=quiet) as observer:
+            many = check_many.check_stores(mapping, flags(options), observer)
+            if not as_json:
+                show(many.text(), words=True)
+            elif isinstance(observer, JsonLines):
+                observer.emit("check", **many.data(), report=None)
+        if many.error:
+            raise many.error
+        return many.status
     with observing(as_json=as_json, quiet=quiet) as observer:
         checked = planned, found, settings = checks.check(mapping, flags(options), observer)
         error: BackfillError | None = unread_error(found.unread) if found.unread else None

@@ -46,6 +46,9 @@ __all__ = ["run"]
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
 @click.option("--reread", is_flag=True, help="Read everything: unchanged files, and what source.since leaves out.")
+@click.option(
+    "--ray", metavar="ADDRESS|local", help="Work on a Ray cluster, or on Ray on this machine: see help cluster."
+)
 @STATE
 @FILES
 @NEW_IDS
@@ -83,8 +86,8 @@ def run(
     130, 143  interrupted: what was sent is recorded; run again
 
     With --json each line on stdout is an object with `type` and `time` (RFC 3339, UTC): note, sandbox, checking,
-    checked, ready, sending, error (`exit`, `message`, `hint`), and last summary. A run that could not begin ends with
-    its error.
+    checked, ready, sending, error (`exit`, `message`, `hint`), store (of many, each one's summary), and last
+    summary. A run that could not begin ends with its error.
     """
     from backfill import run as runs
     from backfill.watched import Watched
@@ -110,6 +113,8 @@ def _show(result: Result, observer: Plain) -> None:
     if isinstance(observer, JsonLines):
         if result.error is not None:
             observer.failed(result.error)
+        for store, one in result.summary.get("stores", {}).items():
+            observer.emit("store", **{**one, "store": store})
         observer.summary(result.summary, result.folder)
     else:
         places = [f"{'report' if name == 'report.html' else name}: {result.folder / name}" for name in

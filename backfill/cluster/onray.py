@@ -41,7 +41,7 @@ from backfill.send import Snapshot
 from backfill.signals import kept
 from backfill.tally import Survey
 
-__all__ = ["Cluster", "OnRay"]
+__all__ = ["LOCAL", "Cluster", "OnRay"]
 
 LOCAL = "local"
 # A task of the check is done again so often when its machine dies.
@@ -124,13 +124,16 @@ class OnRay:
         here = on(ray.get_runtime_context().get_node_id(), alone=True)
         options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
         actor = ray.remote(LedgerActor).options(**options)
-            num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy=here
-        )
         holder = actor.remote(open_ledger)
         return cast("Ledger", FarLedger(Call(holder), None, got(holder.warnings.remote())))
 
     def survey(self, planned: Plan, ledger: Ledger | None, *rest: Any, **options: Any) -> Survey:
         """As `survey.survey`."""
+        if web := [opened.file.name for opened in planned.export.files if opened.file.copy]:
+            raise SettingsError(
+                f"{web[0]}: a file of a web server is fetched once, to one machine",
+                hint="with --ray put the export into object storage, or on a disk that all nodes share",
+            )
         apart = Apart(_Hands(self._cluster), self._most)
         self._apart[id(ledger)] = apart
         return apart.survey(planned, ledger, *rest, **options)

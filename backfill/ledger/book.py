@@ -78,18 +78,25 @@ class Ledger:
         self._names: dict[str, int] = {}
         self._target_id: int | None = None
         self._empty = True
+        self._guest = False
         self._accepted = Accepted()
 
     @classmethod
     def open(
-        cls, folder: Path, target: Target, *, now: Callable[[], datetime] | None = None, disk: Disk | None = None
+        cls,
+        folder: Path,
+        target: Target | None,
+        *,
+        now: Callable[[], datetime] | None = None,
+        disk: Disk | None = None,
     ) -> Self:
-        """The ledger for a run: made when there is none, locked until `close`.
+        """The ledger for a run: made when there is none, locked until `close`; without a target only to be asked for
+        those `beside` it.
 
         Raises LockedError (at once, naming the holder), StorageError, SettingsError (a newer release's
         ledger).
         """
-        plain = target.plain()
+        plain = None if target is None else target.plain()
         disk = disk or Disk()
         warnings = file.prepare(folder, disk)
         with contextlib.ExitStack() as undo:
@@ -119,12 +126,30 @@ class Ledger:
             undo.pop_all()
         return ledger
 
+    def beside(self, target: Target) -> Self:
+        """The same open ledger, seen from another target. It is of use until this one is closed."""
+        other = type(self)(
+            self.folder, target.plain(), self._connection, self._lock, self.warnings, self._now, self._disk
+        )
+        other._join(self._turn, self._accepted)  # noqa: SLF001  its own class
+        return other
+
+    def _join(self, turn: threading.RLock, accepted: Accepted) -> None:
+        """Use what another has open: one connection, so one turn, and one memory of its temporary tables."""
+        self._turn, self._accepted, self._guest = turn, accepted, True
+        if self._lock is None:
+            self._find_target()
+        else:
+            self._enter_target()
+
     def close(self) -> None:
         """Folds the write-ahead log into the ledger and gives the lock back; a second call does nothing."""
         with self._turn:
             if self._closed:
                 return
             self._closed = True
+            if self._guest:
+                return
             if os.getpid() != self._pid:
                 return  # a forked child: the connection and the lock are its parent's
             try:

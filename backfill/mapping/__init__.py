@@ -12,6 +12,7 @@ from backfill.mapping.findings import Reference
 from backfill.mapping.leaf import Node, Path, Scalar, Value
 from backfill.mapping.load import Draft, load, parse, read
 from backfill.mapping.models import (
+    STORE,
     CsvOptions,
     Customer,
     Delivery,
@@ -21,8 +22,10 @@ from backfill.mapping.models import (
     Location,
     Mapping,
     Numbers,
+    Secrets,
     Since,
     Source,
+    StoreColumn,
     TemplateId,
     UniqueId,
 )
@@ -30,6 +33,7 @@ from backfill.mapping.template import Field, Template, TemplateError, parse_temp
 from backfill.mapping.words import suggest
 
 __all__ = [
+    "STORE",
     "CsvOptions",
     "Customer",
     "Delivery",
@@ -46,8 +50,10 @@ __all__ = [
     "Path",
     "Reference",
     "Scalar",
+    "Secrets",
     "Since",
     "Source",
+    "StoreColumn",
     "Template",
     "TemplateError",
     "TemplateId",

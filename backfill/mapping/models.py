@@ -8,6 +8,7 @@ The field descriptions and examples are the reference: `schema` and `reference` 
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
@@ -15,6 +16,7 @@ from pydantic import Field, PrivateAttr
 from backfill.mapping.leaf import Model, Node, Path, Value
 
 __all__ = [
+    "STORE",
     "CsvOptions",
     "Customer",
     "Delivery",
@@ -24,11 +26,17 @@ __all__ = [
     "Location",
     "Mapping",
     "Numbers",
+    "Secrets",
     "Since",
     "Source",
+    "StoreColumn",
     "TemplateId",
     "UniqueId",
 ]
+
+
+# The column that `{store}` in a file's path gives.
+STORE = "store"
 
 
 class TemplateId(Model):
@@ -193,8 +201,10 @@ class Source(Model):
     """The export: which files, and how they are written."""
 
     files: list[str] = Field(
-        description="Path, glob, folder, s3:// gs:// az:// https:// URL, or a list; relative to this file.",
-        examples=["exports/orders_*.csv", ["2023.csv.gz", "2024.parquet"]],
+        description="Path, glob, folder, s3:// gs:// az:// https:// URL, or a list; relative to this file. `{store}` "
+        "stands for a part of a folder's or file's name, as short as fits, which each row gets as its column `store`; "
+        'a hash of `"*"` leaves that column out.',
+        examples=["exports/orders_*.csv", ["2023.csv.gz", "2024.parquet"], "exports/{store}/orders_*.csv"],
     )
     format: Literal["csv", "parquet", "ndjson", "arrow", "excel"] | None = Field(
         None, description="Else from the suffix; `.gz` and `.zst` are read through.", examples=["csv"]
@@ -236,14 +246,67 @@ class Source(Model):
         examples=[{"column": "updated_at", "lookback": "3d"}],
     )
 
+    @property
+    def names_stores(self) -> bool:
+        """Whether the files' paths have a `{store}`."""
+        return any("{store}" in entry for entry in self.files)
+
+    def hashed(self, columns: Iterable[str]) -> list[str]:
+        """Of the export's columns those that `"*"` means: what a path says is none of the row's own."""
+        return sorted(name for name in columns if name != STORE or not self.names_stores)
+
+
+class StoreColumn(Model):
+    """Many stores: each row goes to the one that a column of it names."""
+
+    column: str = Field(
+        description="The column that tells a row's store; `store` where the files' paths have a `{store}`.",
+        examples=["store", "shop_id"],
+    )
+    map: dict[str, str] = Field(
+        default_factory=dict,
+        description="From what the column holds to the stores' ids. Without it the column holds the ids.",
+        examples=[{"nord": "64e5a8a1af49a89df37e4ee7", "sued": "64e5a8a1af49a89df37e4ee8"}],
+    )
+
+
+class Secrets(Model):
+    """Where each store's secret is; never a secret itself. One of `env` and `file`."""
+
+    env: str | None = Field(
+        None,
+        description="The name of an environment variable. In it `{store}` is what the column of `delivery.store` "
+        "holds, `{id}` the store's id: in capitals, and what is neither letter nor digit as `_`.",
+        examples=["REDO_API_SECRET_{store}"],
+    )
+    file: str | None = Field(
+        None,
+        description="The path of a file, relative to this one, with the same `{store}` and `{id}`, as they are.",
+        examples=["secrets/{store}"],
+    )
+
 
 class Delivery(Model):
     """Where the events go, and how fast."""
 
-    store: str | None = Field(
+    store: str | StoreColumn | None = Field(
         None,
-        description="The store's id; or REDO_STORE_ID, or --store.",
-        examples=["64e5a8a1af49a89df37e4ee7"],
+        description="The store's id; or REDO_STORE_ID, or --store. For many stores the column that tells a row's: "
+        '`"{store}"`, `"{shop_id}"`, or `{column, map}`. They run side by side, each at its own `rate`, and one that '
+        "fails stops no other; `--store` picks one of them, by its id or by what the column holds.",
+        examples=[
+            "64e5a8a1af49a89df37e4ee7",
+            "{store}",
+            {"column": "shop", "map": {"nord": "64e5a8a1af49a89df37e4ee7", "sued": "64e5a8a1af49a89df37e4ee8"}},
+        ],
+    )
+    secrets: Secrets | None = Field(
+        None,
+        description="Where the secrets of many stores are; else REDO_API_SECRET is that of all.",
+        examples=[{"env": "REDO_API_SECRET_{store}"}, {"file": "secrets/{store}"}],
+    )
+    stores_at_once: int | None = Field(
+        None, ge=1, description="How many stores are sent to side by side; 16 unless given.", examples=[40]
     )
     endpoint: Literal["single", "bulk"] = Field(
         "single", description="One event a request, or up to 100.", examples=["bulk"]

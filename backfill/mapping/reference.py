@@ -20,8 +20,10 @@ from backfill.mapping.models import (
     Location,
     Mapping,
     Numbers,
+    Secrets,
     Since,
     Source,
+    StoreColumn,
 )
 from backfill.mapping.schema import words_of
 
@@ -40,6 +42,8 @@ _SECTIONS: Sequence[tuple[str, type[BaseModel]]] = (
     ("`customer.location`", Location),
     ("A value, in its long form", Value),
     ("`delivery`", Delivery),
+    ("`delivery.store`, of many stores", StoreColumn),
+    ("`delivery.secrets`", Secrets),
 )
 # Not keys of the file: where it lies, and what stands under `data.$extra`.
 _HIDDEN = ("path", "extra")

@@ -22,8 +22,10 @@ from backfill.mapping.models import (
     Location,
     Mapping,
     Numbers,
+    Secrets,
     Since,
     Source,
+    StoreColumn,
 )
 
 __all__ = ["json_schema", "words_of"]
@@ -123,8 +125,12 @@ def _source() -> Schema:
 
 
 def _delivery() -> Schema:
+    ids: Schema = {"type": "object", "minProperties": 1, "additionalProperties": _TEXT, **_NAMES}
+    secrets = _model(Secrets, {"env": _TEXT, "file": _TEXT})
     shapes: dict[str, Schema] = {
-        "store": _TEXT,
+        "store": {"anyOf": [_TEXT, _model(StoreColumn, {"column": _COLUMN, "map": ids})]},
+        "secrets": {**secrets, "oneOf": [{"required": [key]} for key in Secrets.model_fields]},
+        "stores_at_once": {"type": "integer", "minimum": 1},
         "rate": {"type": "number", "exclusiveMinimum": 0},
         "concurrency": {"type": "integer", "minimum": 1},
         "not_newer_than": _DURATION,

@@ -9,8 +9,8 @@ from typing import Any
 from backfill.mapping.durations import DurationError, parse_duration
 from backfill.mapping.findings import Findings, quoted
 from backfill.mapping.leaf import Path
-from backfill.mapping.models import CsvOptions, Delivery, GroupBy, Numbers, Since, Source
-from backfill.mapping.places import Place, read_columns, read_sql_text
+from backfill.mapping.models import CsvOptions, Delivery, GroupBy, Numbers, Secrets, Since, Source, StoreColumn
+from backfill.mapping.places import Place, read_columns, read_sql_text, read_template
 from backfill.mapping.times import bad_format, bad_zone
 from backfill.mapping.tree import List, Object, Text, Tree, describe
 from backfill.mapping.words import suggest
@@ -78,6 +78,8 @@ class _Reader:
             if scheme is not None and scheme[1] not in SCHEMES:
                 near = suggest(scheme[1], SCHEMES) or "a path, or s3://, gs://, az://, https://"
                 self.findings.wrong(item, f"{scheme[1]}:// is not read", near)
+            elif text is not None and scheme is not None and scheme[1] == "https" and "{store}" in text:
+                self.findings.wrong(item, "a web server lists no files for {store}", "name them, as a list")
             elif text is not None:
                 files.append(text)
         return files or None
@@ -102,9 +104,10 @@ class _Reader:
         return Since(**fields) if fields is not None and "column" in fields else None
 
     def _column(self, tree: Tree, path: Path) -> str | None:
-        name = self.findings.name(tree, path, "source.since.column")
+        where = ".".join(map(str, path[:-1]))
+        name = self.findings.name(tree, path, f"{where}.column")
         if name is not None and isinstance(tree, Text):
-            self.findings.refer(path, name, tree.at(0), "source.since")
+            self.findings.refer(path, name, tree.at(0), where)
         return name
 
     def _lookback(self, tree: Tree, path: Path) -> str | int | None:
@@ -241,12 +244,68 @@ class _Reader:
             return None
         return None if number is None else int(number)
 
-    def _store(self, tree: Tree, path: Path) -> str | None:
+    def _store(self, tree: Tree, path: Path) -> str | StoreColumn | None:
+        if isinstance(tree, Object):
+            fields = self.parts(tree, path, StoreColumn, "as in {column: shop}")
+            if fields is not None and "column" not in tree.entries:
+                self.findings.wrong(tree, "delivery.store.column is missing", "as in column: shop")
+            return StoreColumn(**fields) if fields is not None and "column" in fields else None
+        if isinstance(tree, Text) and "{" in tree.text:
+            self.findings.seen(path, tree)
+            template = read_template(self.findings, tree, Place(path, "delivery.store"))
+            if template is not None and template.only is None:
+                hint = "a column that holds the ids, or {column: …, map: {…}}"
+                self.findings.wrong(tree, f"{quoted(tree.text)}: a store is one column and nothing else", hint)
+            return StoreColumn(column=template.only) if template is not None and template.only else None
+        return self.store_id(tree, path)
+
+    def store_id(self, tree: Tree, path: Path) -> str | None:
         text = self.findings.text(tree, path, "store", "as in 64e5a8a1af49a89df37e4ee7")
         # Its form is not documented; it becomes a part of the URL.
         if text is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", text):
             self.findings.wrong(tree, f"{quoted(text)} is no store id", "as in 64e5a8a1af49a89df37e4ee7")
         return text
+
+    def _map(self, tree: Tree, path: Path) -> dict[str, str] | None:
+        shape = self.findings.object(tree, path, "delivery.store.map", "as in {nord: 64e5a8a1af49a89df37e4ee7}")
+        if shape is None:
+            return None
+        if not shape.entries:
+            self.findings.wrong(tree, "delivery.store.map is empty", "as in {nord: 64e5a8a1af49a89df37e4ee7}")
+        found = {key: self.store_id(entry.value, (*path, key)) for key, entry in shape.entries.items()}
+        return {key: one for key, one in found.items() if one is not None}
+
+    def _secrets(self, tree: Tree, path: Path) -> Secrets | None:
+        fields = self.parts(tree, path, Secrets, 'as in {env: "REDO_API_SECRET_{store}"}, never a secret itself')
+        if fields is None:
+            return None
+        if isinstance(tree, Object) and len(tree.entries.keys() & Secrets.model_fields.keys()) != 1:
+            hint = 'as in {env: "REDO_API_SECRET_{store}"} or {file: "secrets/{store}"}'
+            self.findings.wrong(tree, "secrets has to be one of env and file", hint)
+        return Secrets(**fields)
+
+    def _env(self, tree: Tree, path: Path) -> str | None:
+        text = self.place(tree, path, "REDO_API_SECRET_{store}")
+        if text is not None and not re.fullmatch(r"[A-Za-z_](\w|\{store\}|\{id\})*", text, re.ASCII):
+            hint = "letters, digits, _ and {store}, as in REDO_API_SECRET_{store}"
+            self.findings.wrong(tree, f"{quoted(text)} is no name of environment variables", hint)
+            return None
+        return text
+
+    def _file(self, tree: Tree, path: Path) -> str | None:
+        return self.place(tree, path, "secrets/{store}")
+
+    def place(self, tree: Tree, path: Path, example: str) -> str | None:
+        """Where secrets are: one place for each store, or a slip would send all with the secret of one."""
+        text = self.findings.text(tree, path, f"delivery.secrets.{path[-1]}", f'as in "{example}"')
+        if text is not None and "{store}" not in text and "{id}" not in text:
+            message = f"delivery.secrets.{path[-1]} has no {{store}}: all stores would have one secret"
+            self.findings.wrong(tree, message, f'as in "{example}"; leave secrets out for one secret, REDO_API_SECRET')
+            return None
+        return text
+
+    def _stores_at_once(self, tree: Tree, path: Path) -> int | None:
+        return self.whole(tree, path, least=1)
 
     def _endpoint(self, tree: Tree, path: Path) -> str | None:
         return self.findings.word(tree, path, "endpoint", ("single", "bulk"))

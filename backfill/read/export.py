@@ -49,6 +49,7 @@ class Export:
     `schema` holds the columns of all files: name and type; a file without one of them gives nulls. `unread` are
     the files that can't even be opened, by position. `notes` say what is odd about the files, in words for the user.
     `alone`: it is one file; if that can't be read, nothing can. `older` is what of Parquet files is not wanted.
+    `in_paths` are the columns that the paths of the files name, also of those that can't be opened, by position.
     """
 
     files: list[OpenedFile]
@@ -58,6 +59,7 @@ class Export:
     unread: dict[int, UnreadFile] = field(default_factory=dict)
     alone: bool = False
     older: Older | None = None
+    in_paths: dict[int, dict[str, str | None]] = field(default_factory=dict)
 
     def name(self, position: int) -> str:
         return self._names[position]
@@ -258,7 +260,8 @@ def open_export(source: SourceSettings, base: Path, needed: Collection[str] = ()
         ]
     )
     alone = len(opened) == 1 and not unread
-    return Export(opened, schema, getattr(source.csv, "null_values", ()), notes, unread, alone)
+    in_paths = {one.position: dict(one.hive) for one in files}
+    return Export(opened, schema, getattr(source.csv, "null_values", ()), notes, unread, alone, in_paths=in_paths)
 
 
 def _has(opened: OpenedFile, column: str) -> bool:

@@ -46,6 +46,7 @@ COMPRESSED = (".gz", ".zst", ".zstd")
 BUFFER_BYTES = 65_536
 GZIP, ZSTD, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 # How Hive and Spark name the folder of rows that have no value.
+STORE, STORE_IN_PATH = "store", "{store}"
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SEE_TO = "see to its place, its permissions and the connection to it, then run again"
 REMOTE = ("s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
@@ -168,7 +169,9 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
     """
     found: list[ExportFile] = []
     seen: set[str] = set()
-    for entry in entries:
+    for written in entries:
+        # What `{store}` stands for is found as any glob is, and then looked for in the paths.
+        entry, stores = written.replace(STORE_IN_PATH, "*"), _stores_in(written, base)
         try:
             expanded = _expand(entry, base, declared)
         except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL in it, nobody's home, no URL
@@ -176,12 +179,44 @@ def find_files(entries: Sequence[str], base: Path, declared: Format | None) -> l
             raise ExportError(f"{entry}: can't be looked for: {reason}", hint=SEE_TO) from error
         folder = _root(entry) if is_remote(entry) else _folder(entry, base)
         for uri, name in expanded:
-            if uri not in seen:
+            store = _store_in(uri, stores) if stores else None
+            if uri not in seen and (store or not stores):
                 seen.add(uri)
                 copy = WebCopy(uri) if _is_web(uri) else None
                 file_format = _format(uri, name, declared)
-                found.append(ExportFile(len(found), uri, name, file_format, _hive(uri, folder), copy))
+                hive = _hive(uri, folder)
+                if store:
+                    hive = (*(one for one in hive if one[0] != STORE), (STORE, store))
+                found.append(ExportFile(len(found), uri, name, file_format, hive, copy))
     return found
+
+
+def _stores_in(entry: str, base: Path) -> re.Pattern[str] | None:
+    """What finds the store in the paths of an entry's files; None for an entry without `{store}`.
+
+    It stands within one name, as short as fits; where it stands again, it is the same.
+    """
+    if STORE_IN_PATH not in entry:
+        return None
+    full = entry if is_remote(entry) else _absolute(str(base / Path(entry).expanduser()))
+    parts = re.split(r"(\{store\}|\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", full)
+    kinds = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pattern, named = "", False
+    for part in parts:
+        if part == STORE_IN_PATH:
+            pattern += "(?P=store)" if named else "(?P<store>[^/]+?)"
+            named = True
+        elif part.startswith("[") and part.endswith("]"):
+            pattern += "[" + re.escape(part[1:-1].replace("!", "^", 1)).replace(r"\-", "-").replace(r"\^", "^", 1) + "]"
+        else:
+            pattern += kinds.get(part, re.escape(part))
+    # A folder stands for all below it.
+    return re.compile(pattern + "(?:/.*)?", re.DOTALL)
+
+
+def _store_in(uri: str, stores: re.Pattern[str]) -> str | None:
+    found = stores.fullmatch(uri)
+    return found["store"] if found else None
 
 
 def open_bytes(file: ExportFile) -> BinaryIO:

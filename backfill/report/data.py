@@ -73,6 +73,7 @@ def run_page(
     started, finished = (datetime.fromisoformat(summary[key]) for key in ("started", "finished"))
     return {
         "kind": "run",
+        "stores": [],
         "title": summary["mapping"],
         "outcome": _short(outcome, 2 * TEXT),
         "next": _short(todo, 4 * TEXT),
@@ -81,7 +82,7 @@ def run_page(
         "mood": _mood(status),
         "facts": [
             ("Mapping", _short(summary["mapping"])),
-            ("Store", _short(summary["store"])),
+            ("Store", _short(summary["store"] or plural(len(summary["stores"]), "store"))),
             ("Address", _short(summary["base_url"])),
             ("When", f"{_moment(started)} UTC, took {duration((finished - started).total_seconds())}"),
         ],
@@ -113,6 +114,7 @@ def checked_page(
     times = binned(found.timeline, found.index.names)
     return {
         "kind": "check",
+        "stores": [],
         "title": planned.mapping.path.name,
         "outcome": _short(outcome, 2 * TEXT),
         "next": _short(todo, 4 * TEXT),

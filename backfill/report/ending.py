@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from backfill.errors import GRAVEST_FIRST
 from backfill.mapping import duration_words
 from backfill.printable import named, plural, short
 from backfill.settings import SANDBOX_URL
@@ -39,6 +40,8 @@ def exit_meaning(status: int, *, check: bool = False) -> str:
 
 def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
     """(how the run ended, what to do next), in a sentence each."""
+    if "stores" in summary:
+        return _describe_stores(status, summary)
     events = summary["events"]
     rejected = summary["rows"]["unreadable"] + events["invalid"] + events["refused"]
     accepted = plural(events["accepted"], "event") + " accepted"
@@ -76,6 +79,40 @@ def describe(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(part)
         todo.append(then)
     return ", ".join(parts) + ".", " ".join(filter(None, todo)) or "There is nothing to do."
+
+
+def _describe_stores(status: int, summary: dict[str, Any]) -> tuple[str, str]:
+    """The same of a run of many stores."""
+    stores, events = summary["stores"], summary["events"]
+    failed: dict[int, list[str]] = {}
+    for one in stores.values():
+        if one["exit"] not in (0, 3):
+            failed.setdefault(one["exit"], []).append(one["name"])
+    done = len(stores) - sum(map(len, failed.values()))
+    parts = [f"{done:,} of {plural(len(stores), 'store')} done: {plural(events['accepted'], 'event')} accepted"]
+    todo = []
+    if not stores:
+        parts = ["No store is in the export"] if status in (0, 3) else [f"Stopped: {summary['stopped_by']}"]
+    if rejected := summary["rows"]["unreadable"] + events["invalid"] + events["refused"]:
+        parts.append(f"{rejected:,} rejected")
+    for code in sorted(failed, key=lambda one: GRAVEST_FIRST.index(one) if one in GRAVEST_FIRST else -1):
+        parts.append(f"{named(failed[code])} not ({code}: {exit_meaning(code)})")
+    if summary["unread"]:
+        todo.append("Mend or fetch again what can't be read.")
+    if failed or (status not in (0, 3) and not stores):
+        todo.append(
+            "See what each store says, and run the same command again when it is mended: what is recorded as delivered "
+            f"is not sent twice. {plural(events['pending'], 'event')} left."
+        )
+    elif events["pending"]:
+        todo.append(f"{plural(events['pending'], 'event')} left for a later run.")
+    if unreadable := summary["rows"]["unreadable"]:
+        todo.append(f"Mend the {plural(unreadable, 'row')} that can't be read in the export, and run again.")
+    todo += _to_mend(events)
+    if events["changed"]:
+        parts.append(f"{events['changed']:,} changed since they were delivered, not sent")
+        todo.append("See changed.ndjson: the API keeps the first content that it was sent under an id.")
+    return ", ".join(parts) + ".", " ".join(todo) or "There is nothing to do."
 
 
 def _to_mend(events: dict[str, int]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -22,10 +23,11 @@ from backfill.records import FILE, ROW, Outcome, Rejection
 from backfill.shape.group import GROUP
 from backfill.shape.texts import as_text
 
-__all__ = ["RUN_FOLDERS", "RunFolder", "last_run", "rejected_rows", "write_check"]
+__all__ = ["RUN_FOLDERS", "STORES", "RunFolder", "StoreFolder", "last_run", "rejected_rows", "write_check"]
 
 RUNS = "runs"
 CHECKS = "check"
+STORES = "stores"
 # As their names are made below.
 RUN_FOLDERS = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z-" + "[0-9a-f]" * 6
 
@@ -53,12 +55,18 @@ class RunFolder:
         self._name = name
         self._cells = cells(schema)
         self._files: dict[str, IO[str]] = {}
+        # Many stores write to one.
+        self._turn = threading.Lock()
 
     def reject_rows(self, frame: pl.DataFrame, rejections: list[Rejection]) -> None:
         """Write rows that hold rejections to rejected.csv, as they were, with what is wrong with them.
 
         A group's rows all go: what is imported again has to be whole.
         """
+        with self._turn:
+            self._reject_rows(frame, rejections)
+
+    def _reject_rows(self, frame: pl.DataFrame, rejections: list[Rejection]) -> None:
         wrong: dict[tuple[int, int], list[Rejection]] = {}
         for rejection in rejections:
             wrong.setdefault((rejection.file, rejection.row), []).append(rejection)
@@ -115,7 +123,7 @@ class RunFolder:
             )
 
     def _line(self, name: str, value: dict[str, Any]) -> None:
-        with _storage(self.path / name, "writing the report"):
+        with self._turn, _storage(self.path / name, "writing the report"):
             self._disk.write(self._open(name), json.dumps(value, ensure_ascii=False) + "\n")
 
     def _open(self, name: str) -> IO[str]:
@@ -149,6 +157,28 @@ def rejected_rows(frame: pl.DataFrame, rejections: Sequence[Rejection]) -> pl.Da
     )
     hits = frame.join(places, on=[FILE, ROW], how="semi", maintain_order="left")
     return frame.filter(pl.col(GROUP).is_in(hits[GROUP].implode())) if GROUP in frame.columns else hits
+
+
+class StoreFolder(RunFolder):
+    """Of a run of many stores one store's folder: its own summary and page. Rows and events that are rejected go to the
+    files of the whole, of which each says whose it is.
+    """
+
+    def __init__(self, whole: RunFolder, folder: str, store: str) -> None:
+        self.path = whole.path / STORES / folder
+        self._disk = whole._disk  # noqa: SLF001  its own class
+        self._name = whole._name  # noqa: SLF001
+        self._files: dict[str, IO[str]] = {}
+        self._whole, self._store = whole, store
+        with _storage(self.path, "making a store's folder"):
+            self._disk.make_folder(self.path.parent)
+            self._disk.make_folder(self.path)
+
+    def reject_rows(self, frame: pl.DataFrame, rejections: list[Rejection]) -> None:
+        self._whole.reject_rows(frame, rejections)
+
+    def _line(self, name: str, value: dict[str, Any]) -> None:
+        self._whole._line(name, {"store": self._store, **value})  # noqa: SLF001
 
 
 def write_check(state: Path, mapping: Path, text: str, disk: Disk | None = None) -> Path:

@@ -17,7 +17,7 @@ from backfill.settings import DEFAULT_RATE, Settings
 from backfill.shape import advice
 from backfill.tally import Survey
 
-__all__ = ["check_data", "new_names_data", "problems_of", "sends_data", "summarize"]
+__all__ = ["check_data", "new_names_data", "problems_of", "sends_data", "stamp", "summarize"]
 
 
 def summarize(
@@ -59,8 +59,8 @@ def summarize(
         "retries": snapshot.retries,
         "rate_limited": snapshot.rate_limited,
         "statuses": {str(code): count for code, count in sorted(snapshot.statuses.items())},
-        "started": _stamp(started),
-        "finished": _stamp(finished),
+        "started": stamp(started),
+        "finished": stamp(finished),
         "exit": status,
         "stopped_by": _stopped_by(delivered),
         "by_event_name": _by_name(survey, delivered, settings),
@@ -128,8 +128,8 @@ def check_data(planned: Plan, found: Survey, settings: Settings | None) -> dict[
         "names": {
             name: {
                 "ready": stats.count,
-                "oldest": _stamp(stats.oldest) if stats.oldest else None,
-                "newest": _stamp(stats.newest) if stats.newest else None,
+                "oldest": stamp(stats.oldest) if stats.oldest else None,
+                "newest": stamp(stats.newest) if stats.newest else None,
                 "under_72_hours": stats.recent,
             }
             for name, stats in found.names.items()
@@ -211,5 +211,6 @@ def _by_name(survey: Survey, delivered: Delivered, settings: Settings) -> dict[s
     return dict(sorted(names.items()))
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
+    """RFC 3339 in UTC."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -9,16 +9,26 @@ from typing import Any
 from backfill.mapping import duration_words
 from backfill.names import NewName
 from backfill.plan import Plan
-from backfill.printable import named, plural, printable
+from backfill.printable import named, plural, printable, short
 from backfill.read import Export
 from backfill.report.ending import since_text
 from backfill.settings import Settings
 from backfill.shape import advice
 from backfill.tally import Survey
 
-__all__ = ["check_text", "duration", "promise_text", "ready_text", "result_text", "slips_text"]
+__all__ = [
+    "check_text",
+    "duration",
+    "flows_lines",
+    "new_names_lines",
+    "promise_text",
+    "ready_text",
+    "result_text",
+    "slips_text",
+]
 
 NEW_NAMES_SHOWN = 5
+STORES_SHOWN = 20
 
 
 def check_text(planned: Plan, found: Survey, settings: Settings | None) -> str:
@@ -40,7 +50,7 @@ def _check_lines(planned: Plan, found: Survey, settings: Settings | None) -> Ite
     )
     yield ""
     yield from promise_text(found)
-    yield from _new_names_lines(found)
+    yield from new_names_lines(found)
     if not rows.read and not (found.since and found.since["from"]):
         yield "No rows: the files have a header, or nothing but blank lines."
     if found.problems:
@@ -93,7 +103,8 @@ def promise_text(found: Survey) -> Iterator[str]:
         yield f"  kept back: {plural(kept, 'event')} under {duration_words(found.not_newer_than)} old (not_newer_than)"
 
 
-def _new_names_lines(found: Survey) -> Iterator[str]:
+def new_names_lines(found: Survey) -> Iterator[str]:
+    """Names that were never sent to the store."""
     if found.new_names:
         shown = [_new_name(one) for one in found.new_names[:NEW_NAMES_SHOWN]]
         if left := len(found.new_names) - len(shown):
@@ -125,7 +136,7 @@ def ready_text(found: Survey, settings: Settings, total: int) -> str:
     took = duration(requests / settings.rate)
     lines.append(f"{plural(total, 'event')} in {plural(requests, 'request')}, {took}.")
     if not settings.sandbox:
-        lines += [*_new_names_lines(found), *_flows_lines(found)]
+        lines += [*new_names_lines(found), *flows_lines(found)]
     return printable("\n".join(lines))
 
 
@@ -141,7 +152,7 @@ def _limit_lines(found: Survey, settings: Settings, total: int) -> Iterator[str]
     yield f"only the first {first} of each name, {total:,} in all, as {says}:"
 
 
-def _flows_lines(found: Survey) -> Iterator[str]:
+def flows_lines(found: Survey) -> Iterator[str]:
     """What the API's reference says of flows, and what it does not."""
     count = sum(one.count for one in found.sends.values())
     recent = sum(one.recent for one in found.sends.values())
@@ -175,10 +186,22 @@ def result_text(summary: dict[str, Any], outcome: str, todo: str, places: list[s
     """How a run ended: its numbers, where its files are, and what to do next."""
     events, rows = summary["events"], summary["rows"]
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in events.items())
-    lines = [outcome, f"rows: {_rows_words(rows)}", f"events: {counts}"]
+    lines = [outcome, *_store_lines(summary.get("stores", {})), f"rows: {_rows_words(rows)}", f"events: {counts}"]
     lines += places
     lines.append(f"next: {todo}")
     return printable("\n".join(lines))
+
+
+def _store_lines(stores: dict[str, Any]) -> Iterator[str]:
+    """A line for each of many stores, those that are not done first."""
+    order = sorted(stores.values(), key=lambda one: (one["exit"] == 0, one["exit"] == 3))
+    for one in order[:STORES_SHOWN]:
+        counts = ", ".join(
+            f"{count:,} {name.replace('_', ' ')}" for name, count in one["events"].items() if count and name != "total"
+        )
+        yield f"  {short(one['name'])}: exit {one['exit']}, {counts or 'no events'}"
+    if len(order) > STORES_SHOWN:
+        yield f"  and {plural(len(order) - STORES_SHOWN, 'more store')}"
 
 
 def _rows_words(rows: dict[str, int]) -> str:

@@ -104,6 +104,11 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
             "no store is given, and a scheduler has no REDO_STORE_ID",
             hint="set delivery.store in the mapping, REDO_STORE_ID or --store",
         )
+    if loaded.delivery.secrets and loaded.delivery.secrets.env:
+        raise SettingsError(
+            "delivery.secrets.env: a scheduler has none of these variables",
+            hint='put each store\'s secret in a file, as in secrets: {file: "secrets/{store}"}',
+        )
     base_url = flags.base_url or environment.get("REDO_BASE_URL")
     ping = options.ping or environment.get("BACKFILL_PING")
     # An age that can't be is said now, not at night.

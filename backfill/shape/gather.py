@@ -44,7 +44,7 @@ def gathered(
         place = Path(tempfile.mkdtemp(prefix="gather-", dir=folder))
         fields = _LostFields()
         for chunk in _sort_out(chunks, columns, keys, place, partitions):
-            for one in chunk.unreadable:
+            for one in (*chunk.unreadable, *chunk.lost):
                 fields.add(one.text)
             yield chunk
         lost = _LostRows(fields)
@@ -75,9 +75,9 @@ def _sort_out(
                 # Any group may have rows in what can't be read: none is known to be whole.
                 raise ExportError(chunk.unread.why, hint=f"{chunk.unread.hint}; its groups are gathered from all files")
             frame = chunk.frame.with_columns(key_text(columns, keys).alias(KEY))
-            if chunk.unreadable:
+            if chunk.unreadable or chunk.lost:
                 empty = frame.clear().with_columns(NO_GROUPS)
-                yield Chunk(empty, chunk.unreadable)
+                yield Chunk(empty, chunk.unreadable, lost=chunk.lost)
             parts = frame.with_columns(_part(frame[KEY], partitions)).partition_by(
                 PART, as_dict=True, include_key=False
             )

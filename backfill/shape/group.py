@@ -86,7 +86,7 @@ def adjacent(chunks: Iterable[Chunk], columns: Columns, keys: list[str]) -> Iter
     waiting: list[pl.DataFrame] = []
     lost: list[Rejection] = []
     for chunk in chunks:
-        lost += sorted(chunk.unreadable, key=lambda one: (one.file, one.row))
+        lost += sorted([*chunk.unreadable, *chunk.lost], key=lambda one: (one.file, one.row))
         frame = chunk.frame.with_columns(key, pl.lit(False).alias(INCOMPLETE))
         empty = frame.clear().with_columns(pl.Series(GROUP, [], dtype=pl.UInt32))
         if not frame.height:

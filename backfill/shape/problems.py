@@ -26,6 +26,10 @@ PROBLEMS: dict[str, Advice] = {
     "still_unreadable": Advice(
         "a row that could not be read, still without cells", "mend it in the export; or fill in its cells here"
     ),
+    # many stores
+    "store_missing": Advice(
+        "a row of no store", "fill the cell that delivery.store reads; or give what it holds an id in its map"
+    ),
     # values
     "not_a_number": Advice("not a number", "mend the cell; for 1.234,50 declare source.numbers {decimal, thousands}"),
     "not_an_integer": Advice("not a whole number", "mend the cell, or use type: number"),

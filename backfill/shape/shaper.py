@@ -186,10 +186,14 @@ class Shaper:
         groups = rows.head(1).select(KEY, FILE, ROW) if self.grouping else none.groups
         return Shaped(rows, 0, rows.height, none.events, none.ghosts, groups, invalid, [])
 
+    def kept(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Those of some rows that `source.where` keeps, with columns of its own. Raises what Polars does over SQL."""
+        if self.where is None:
+            return rows
+        return self.where_layers.apply(rows.with_columns(self.numbers), self.where_wanted).filter(self.where)
+
     def _shape(self, rows: pl.DataFrame) -> Shaped:
-        kept = rows
-        if self.where is not None:
-            kept = self.where_layers.apply(rows.with_columns(self.numbers), self.where_wanted).filter(self.where)
+        kept = self.kept(rows)
         source = kept if self.grouping is None else self.grouping.apply(kept, self.plain)
         frames: list[pl.DataFrame] = []
         ghosts: list[pl.DataFrame] = []
@@ -293,7 +297,7 @@ def compile_shaper(
     problems += rows.problems
     grouping = None
     group_columns = columns
-    hashed = sorted(schema)
+    hashed = mapping.source.hashed(schema)
     if mapping.source.group_by is not None:
         grouping, leaves = compile_grouping(mapping, columns, row_checks)
         problems += leaves.problems

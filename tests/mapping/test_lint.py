@@ -278,7 +278,7 @@ def test_right_timestamps(orders: str, timestamp: str) -> None:
         ("rate: .inf", "10:9: rate has to be above 0, not the number .inf"),
         ("concurrency: 0", "10:16: concurrency has to be a whole number from 1, not the number 0"),
         ("secret: x", '10:3: "secret" has no place in a mapping; the secret comes from REDO_API_SECRET or REDO_API_SECRET_FILE; replace it if it is real'),
-        ("retries: 5", '10:3: unknown key "retries" in delivery; it takes store, endpoint, rate, concurrency, flows and not_newer_than'),
+        ("retries: 5", '10:3: unknown key "retries" in delivery; it takes store, secrets, stores_at_once, endpoint, rate, concurrency, flows and not_newer_than'),
         ("not_newer_than: 72", '10:19: not_newer_than: "72" is no duration; a whole number with s, m, h, d or w, as in 72h, 3d or 90m'),
         ("not_newer_than: 3 Days", '10:19: not_newer_than: "3 Days" is no duration; did you mean "3d"?'),
         ("not_newer_than: 9999w", '10:19: not_newer_than: "9999w" is more than 100 years; a whole number with s, m, h, d or w, as in 72h, 3d or 90m'),
