@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from backfill.cluster.lease import GRACE, HORIZON, Ask, Lease, LeasedPace, Leases, Limited
 from backfill.pace import BURST, Rate
 from tests.cluster.support import Gone, Skewed, Worker, holder, together
-from tests.delivery.support import now, simulate
+from tests.delivery.support import Api, LoopClock, now, request, sender, simulate
 from tests.delivery.test_pace import most_in
 
 # ------------------------------------------------------------------------------------------------- the holder
@@ -340,5 +341,34 @@ def test_an_error_within_goes_on_as_it_is() -> None:
         with pytest.raises(Gone):
             async with LeasedPace("a", holder().ask, rate=95.0, clock=Skewed()):
                 raise Gone
+
+    simulate(main)
+
+
+def test_senders_of_many_workers_keep_one_stores_rate_and_its_pauses() -> None:
+    async def main() -> None:
+        store = holder(50.0, 0.005)
+        limited = httpx.Response(429, headers={"Retry-After": "3"})
+        api = Api(script=[httpx.Response(202)] * 200 + [limited])
+
+        async def work(name: str) -> None:
+            async with (
+                LeasedPace(name, store.ask, rate=50.0, clock=LoopClock()) as pace,
+                sender(api, pace=pace, rate=50.0) as one,
+                anyio.create_task_group() as group,
+            ):
+                for _ in range(100):
+                    group.start_soon(one.deliver, request())
+                await anyio.sleep(2)
+                assert one.snapshot().rate == 50
+                assert one.snapshot().in_flight <= 64
+
+        async with anyio.create_task_group() as group:
+            for index in range(4):
+                group.start_soon(work, f"w{index}")
+        assert len(api.times) == 401
+        keeps(api.times, 50.0, 0.005)
+        paused = api.times[200]
+        assert not [time for time in api.times if paused + HORIZON + GRACE + 0.01 < time < paused + 2.999]
 
     simulate(main)
