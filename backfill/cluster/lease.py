@@ -239,11 +239,12 @@ class _Known:
     def learn(self, lease: Lease, now: float) -> bool:
         """True when what is held of older leases is void."""
         self.rate = lease.rate
+        longer = self.paused_until > now + lease.paused
         if lease.paused:
             self.paused_until = max(self.paused_until, now + lease.paused)
         if lease.generation == self.generation:
             return False
-        if lease.generation < self.generation and self.paused_until > now and not lease.paused:
+        if lease.generation < self.generation and longer:
             # Another holder, which began anew: it has to hear of the pause.
             self.urgent = True
             self._pause_until = self.paused_until
@@ -260,7 +261,8 @@ class LeasedPace:
         async with LeasedPace("worker-3", ask, rate=95, clock=clock) as pace, Sender(..., pace=pace) as sender:
 
     `ask` calls the holder's `Leases.ask`; when it raises, or does not answer in time, it is asked again after a
-    while, and nothing is sent meanwhile. `rate` is what is shown before the first answer.
+    while, and nothing is sent meanwhile: `unanswered_since` and `trouble` tell for how long already, and why.
+    `rate` is what is shown before the first answer.
     """
 
     def __init__(self, worker: str, ask: Callable[[Ask], Awaitable[Lease]], *, rate: float, clock: Clock) -> None:
@@ -274,6 +276,8 @@ class LeasedPace:
         # Slots that were used while others waited, of late: as many will be needed again before the next answer.
         self._pressed: deque[float] = deque()
         self._not_before = float("-inf")
+        self.unanswered_since: float | None = None  # on `clock`; None while the holder answers
+        self.trouble = ""
         self._failures = 0
         self._trip = 0.0  # seconds that an answer takes, rather too long than too short
         self._asker_nap: anyio.CancelScope | None = None
@@ -363,10 +367,11 @@ class LeasedPace:
             trip, now = self._clock.monotonic() - now, self._clock.monotonic()
             self._trip = max(trip, 0.9 * self._trip + 0.1 * trip)
             if lease is None:
+                self.unanswered_since = now - trip if self.unanswered_since is None else self.unanswered_since
                 self._not_before = now + min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**self._failures)
                 self._failures += 1
             else:
-                self._failures = 0
+                self._failures, self.unanswered_since, self.trouble = 0, None, ""
                 self._take_in(lease, now)
 
     async def _answer(self, now: float) -> Lease | None:
@@ -378,9 +383,11 @@ class LeasedPace:
         try:
             with anyio.move_on_after(ANSWER_WITHIN):
                 lease = await self._ask(Ask(self.worker, max(0, self._wanted(now)), successes, told))
-        except Exception:  # noqa: BLE001 (gone, moved, cut off: all the same, and only the engine knows their names)
-            lease = None
+            trouble = f"no answer within {ANSWER_WITHIN:g} s"
+        except Exception as error:  # noqa: BLE001 (gone, moved, cut off: all the same; only the engine knows their names)
+            trouble = f"{type(error).__name__}: {error}"
         if lease is None:
+            self.trouble = trouble
             state.urgent = state.urgent or told is not None
             state.successes += successes
         return lease

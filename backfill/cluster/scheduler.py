@@ -59,7 +59,9 @@ class Scheduler:
     - A store's sends run on as many places as its limit needs, where a place sends `place_rate` events/s, and
       never on more. Checks have no limit: they are soon done, and nothing of the store is sent before.
     - The store with fewer running sends goes first; among those the one with the longest time left at its own
-      limit, because the last store decides when all is done.
+      limit, because the last store decides when all is done. Running checks don't count: the longest store is
+      checked by all places at once, so that its sending begins soon. (A check each for all stores first would cost
+      14 % of the time with 1,000 stores on 20 workers: tests/simulate.py.)
 
     `given_up`: splits that failed ATTEMPTS times, and those of stores that failed: their events stay pending.
     """
