@@ -18,8 +18,8 @@ class Dispatch:
         self._scheduler = Scheduler(place_rate=place_rate)
         self._turn = threading.Lock()
         self._machines: dict[str, int] = {}
-        self._gone: set[str] = set()
         self._begun: Counter[Split] = Counter()
+        self._current: dict[Split, Start] = {}
         self._starts: dict[str, deque[Start]] = {}
         self._calls = 0
 
@@ -28,8 +28,8 @@ class Dispatch:
         with self._turn:
             for machine in self._machines.keys() - places.keys():
                 del self._machines[machine]
-                self._gone.add(machine)
-                self._scheduler.lost(machine)
+                for split in self._scheduler.lost(machine):
+                    self._current.pop(split, None)
             for machine in places.keys() - self._machines.keys():
                 self._machines[machine] = places[machine]
                 self._scheduler.join(machine, places[machine])
@@ -51,6 +51,7 @@ class Dispatch:
             waiting = self._starts.pop(store, deque())
             found = [(start, self._begun[start.split] > 0) for start in waiting]
             self._begun.update(start.split for start in waiting)
+            self._current.update((start.split, start) for start in waiting)
         return found
 
     def done(self, split: Split) -> None:

@@ -123,6 +123,8 @@ def look_part(job: Job, export: Export, found: Survey, hashes: Hashes, ids: UInt
 
 def settle_part(job: Job, export: Export, found: Survey) -> Survey:
     """What the ledger knows of twins, and what is to be sent by name and time."""
+    # What comes from elsewhere may be read only.
+    found.index.states = found.index.states.copy()
     with job.look(export) as look:
         settle(look, found)
     return found
@@ -173,7 +175,7 @@ class Sent:
 def send_part(job: Job, export: Export, found: Survey, chosen: Flags, errand: Errand) -> Sent:
     """Deliver the `chosen` events of a part."""
     assert job.ledger is not None
-    planned, sent = job.plan(export), Sent(Delivered())
+    planned, sent, chosen = job.plan(export), Sent(Delivered()), chosen.copy()
     with scratch_for(None, planned) as scratch:
         before = _accepted_before(planned, found, chosen, job.ledger, scratch) if errand.again else {}
         delivery = Delivery(

@@ -65,6 +65,13 @@ def _far() -> Any:
     return Far(Far.known[-1])
 
 
+def _there(value: Any) -> Any:
+    """As it comes to another process that shares the memory: its arrays are read only."""
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    return pickle.loads(data, buffers=[bytes(one) for one in buffers])
+
+
 class Here:
     """Works itself, on copies, as another process would."""
 
@@ -72,8 +79,8 @@ class Here:
         self, what: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], far: int = 0
     ) -> Iterator[tuple[Any, list[Any]]]:
         for job in list(jobs):
-            result = what(*pickle.loads(pickle.dumps(job)))
-            near, *rest = pickle.loads(pickle.dumps(result)) if far else (pickle.loads(pickle.dumps(result)),)
+            result = what(*_there(job))
+            near, *rest = _there(result) if far else (_there(result),)
             assert len(rest) == far
             yield near, rest
 
