@@ -54,16 +54,22 @@ class Dispatch:
             self._current.update((start.split, start) for start in waiting)
         return found
 
-    def done(self, split: Split) -> None:
-        """It is done."""
+    def done(self, start: Start) -> bool:
+        """It is done. False where its machine was taken for gone and it runs elsewhere: only that end counts."""
         with self._turn:
-            self._scheduler.done(split)
+            if self._current.get(start.split) is not start:
+                return False
+            del self._current[start.split]
+            self._scheduler.done(start.split)
+            return True
 
     def broke(self, start: Start) -> bool:
-        """It ended without a result, such as for a machine that is gone. True when it is not tried again."""
+        """It ended without a result, such as for a worker that is gone. True when it is not tried again."""
         with self._turn:
-            # Those of a machine that is known to be gone wait for another already.
-            return start.worker not in self._gone and self._scheduler.broke(start.split)
+            if self._current.get(start.split) is not start:
+                return False
+            del self._current[start.split]
+            return self._scheduler.broke(start.split)
 
     def failed(self, store: str) -> None:
         """Nothing more of a store is to start."""

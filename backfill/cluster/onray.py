@@ -31,7 +31,7 @@ from backfill.cluster.apart import Apart
 from backfill.cluster.dispatch import Dispatch
 from backfill.cluster.holder import FarLedger
 from backfill.cluster.places import Call, LedgerActor, LostError, Plain, RateActor, do, got, send
-from backfill.cluster.scheduler import ATTEMPTS, Phase, Split, Start
+from backfill.cluster.scheduler import ATTEMPTS, Phase, Start
 from backfill.errors import BackfillError, SettingsError, StoppedError
 from backfill.ledger import Ledger
 from backfill.pipeline import Delivered, Delivery, Sending, interrupted
@@ -165,7 +165,7 @@ class _Hands:
     ) -> Iterator[tuple[Any, list[Any]]]:
         splits = self.dispatch.add(self.store, Phase.CHECK, [1] * len(jobs), limit=1.0)
         numbers = {split: number for number, split in enumerate(splits)}
-        running: dict[Any, Split] = {}
+        running: dict[Any, Start] = {}
         refs: dict[int, list[Any]] = {}
         ended: set[int] = set()
         try:
@@ -174,20 +174,20 @@ class _Hands:
                     for start, _ in self.dispatch.starts(self.store):
                         mine = numbers[start.split]
                         refs[mine] = self._started(start, what, jobs[mine], far)
-                        running[refs[mine][0]] = start.split
+                        running[refs[mine][0]] = start
                     ready, _ = self.ray.wait(list(running), timeout=POLL_SECONDS) if running else ([], [])
                     for ref in ready:
-                        split = running.pop(ref)
-                        ended.add(numbers[split])
-                        self.dispatch.done(split)
+                        start = running.pop(ref)
+                        if self.dispatch.done(start):
+                            ended.add(numbers[start.split])
                     if not running:
                         time.sleep(POLL_SECONDS)
                 near, *rest = refs.pop(number)
                 yield got(near), rest
         finally:
-            for ref, split in running.items():
+            for ref, start in running.items():
                 self.ray.cancel(ref, force=True)
-                self.dispatch.done(split)
+                self.dispatch.done(start)
 
     def _started(self, start: Start, what: Callable[..., Any], job: tuple[Any, ...], far: int) -> list[Any]:
         task = self.ray.remote(do).options(
@@ -278,11 +278,11 @@ class _Sending:
                 if self.dispatch.broke(start):
                     self._lost(start, error)
             except BackfillError as error:
-                self._is_done(start.split)
-                self._stop(error)
+                if self._is_done(start):
+                    self._stop(error)
             else:
-                self._is_done(start.split)
-                self._take(self.numbers[start.split], sent)
+                if self._is_done(start):
+                    self._take(self.numbers[start.split], sent)
 
     def _take(self, number: int, sent: work.Sent) -> None:
         self.jobs[number] = ()
@@ -292,9 +292,11 @@ class _Sending:
         if done.error is not None and done.unsent:
             self._stop(done.error)
 
-    def _is_done(self, split: Split) -> None:
-        self.left.discard(split)
-        self.dispatch.done(split)
+    def _is_done(self, start: Start) -> bool:
+        if not self.dispatch.done(start):
+            return False
+        self.left.discard(start.split)
+        return True
 
     def _lost(self, start: Start, error: BackfillError) -> None:
         self.left.discard(start.split)

@@ -210,7 +210,7 @@ def test_the_driver_dies_and_a_rerun_brings_the_rest(nodes, shop, box):
     assert arrived < 900
     shop.env["REDO_BASE_URL"] = box.base_url
     rest = shop.deliver("--rate", "2000")
-    assert rest.status == 0
+    assert rest.done.status == 0
     assert rest.events["accepted"] + rest.events["already_delivered"] == 900
     assert rest.events["already_delivered"] >= arrived - 64
     assert box.ids(STORE) == ids
