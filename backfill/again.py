@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from backfill.ahead import ahead
+from backfill.arrays import Flags, checksum, hashes
 from backfill.errors import ExportError
-from backfill.index import Flags, checksum, hashes
 from backfill.plan import Plan
 from backfill.records import Chunk
 from backfill.shape import HEAD, ID, TAIL, Shaped

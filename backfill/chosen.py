@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backfill.index import Flags, Index, Numbers
+from backfill.arrays import Flags, Numbers
+from backfill.index import Index
 
 __all__ = ["Sends", "first_of", "first_of_each", "sends"]
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import signal as signals
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 __all__ = [
@@ -133,6 +134,9 @@ class MappingError(SettingsError):
         self.problems = sorted(problems)
         super().__init__("\n".join(problem.render(file) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.file, self.problems)
+
 
 # Of what can end the runs of many stores the first here tells how they ended as a whole: what is ours or the disk's to
 # mend before anything else, then what only the user can, then what another run mends by itself.
@@ -181,6 +185,10 @@ class InterruptedRun(BackfillError):
     def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.signal = signal
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # What goes from one process to another is made anew there.
+        return partial(type(self), self.message, signal=self.signal, hint=self.hint), ()
 
     @property
     def status(self) -> int:

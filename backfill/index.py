@@ -18,20 +18,22 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-__all__ = ["Checksum", "Index", "LateProblem", "State", "checksum"]
+from backfill.arrays import (
+    ROW_BITS,
+    Checksum,
+    Flags,
+    Numbers,
+    UInt64s,
+    content_of,
+    counted,
+    drained,
+    hashes,
+    repeated,
+    second_hashes,
+    unplace,
+)
 
-ROW_BITS = 40
-# Polars' hashes differ between its releases: good for one run, never for an id.
-SEEDS = (0x5EED1, 0x5EED2, 0x5EED3)
-# So many hashes are sorted at once: a copy of all would cost as much memory as all else that is kept.
-SORTED_AT_ONCE = 1_000_000
-COUNTED_AT_ONCE = 1_000_000
-
-UInt64s = npt.NDArray[np.uint64]
-Numbers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Checksum = tuple[int, int, int]
-"""How many events a chunk has, and sums over the hashes of their ids and contents: the second reading must agree."""
+__all__ = ["Hashes", "Index", "LateProblem", "Looked", "State"]
 
 
 class State(IntEnum):
@@ -61,7 +63,25 @@ class LateProblem:
 
 
 @dataclass
-class _Looked:
+class Hashes:
+    """Of each chunk the hashes of its events' ids, of its rejected twins' ids, and of its groups' keys."""
+
+    ids: list[UInt64s] = field(default_factory=list)
+    ghosts: list[UInt64s] = field(default_factory=list)
+    groups: list[UInt64s] = field(default_factory=list)
+
+    def buckets(self, count: int) -> list[UInt64s]:
+        """The ids' hashes, in so many parts (a power of two) by their first bits: what is repeated is so within one."""
+        bits = count.bit_length() - 1
+        whole = np.concatenate([*self.ids, *self.ghosts, np.empty(0, np.uint64)])
+        if not bits:
+            return [whole]
+        bucket = whole >> np.uint64(64 - bits)
+        return [whole[bucket == one] for one in range(count)]
+
+
+@dataclass
+class Looked:
     """What was seen when the export was looked at again: of suspects all that matters, of groups that stand apart their
     places and their events' numbers, of everything its place if a file is held.
     """
@@ -85,16 +105,15 @@ class Index:
 
     names: list[str] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
-    _ids: list[UInt64s] = field(default_factory=list)
-    _ghosts: list[UInt64s] = field(default_factory=list)
-    _groups: list[UInt64s] = field(default_factory=list)
+    hashes: Hashes = field(default_factory=Hashes)
     _names: list[int | npt.NDArray[np.uint16]] = field(default_factory=list)
     _states: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     _count: int = 0
     _repeated_ids: UInt64s | None = None
     _repeated_groups: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
+    _has_ghosts: bool = False
     _suspects: Flags = field(default_factory=lambda: np.empty(0, np.bool_))
-    _looked: _Looked = field(default_factory=_Looked)
+    looked: Looked = field(default_factory=Looked)
     states: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     name_numbers: npt.NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, np.uint16))
     twins: tuple[Numbers, Numbers] = field(default_factory=lambda: (np.empty(0, np.int64), np.empty(0, np.int64)))
@@ -120,7 +139,7 @@ class Index:
         recent: Flags | None = None,
     ) -> int | npt.NDArray[np.uint16]:
         """Events of one chunk: their ids as `hashes` has them, and the chunk's checksum. Gives their names' numbers."""
-        self._ids.append(ids)
+        self.hashes.ids.append(ids)
         numbers = self._number(names)
         self._names.append(numbers)
         self._states.append(states)
@@ -134,11 +153,11 @@ class Index:
     def add_ghosts(self, ids: pl.Series) -> None:
         """Rows whose event is rejected, but which are twins of others: mended, they must find their place taken."""
         if len(ids):
-            self._ghosts.append(hashes(ids))
+            self.hashes.ghosts.append(hashes(ids))
 
     def add_groups(self, keys: pl.Series) -> None:
         """The groups of one chunk, by their keys."""
-        self._groups.append(hashes(keys))
+        self.hashes.groups.append(hashes(keys))
 
     def hold(self, file: int, *, neighbours: bool) -> None:
         """Nothing of a file is to be sent; nor, of `neighbours`, the last group before it and the first one behind."""
@@ -152,17 +171,21 @@ class Index:
     def is_open(self) -> bool:
         """Whether the export has to be looked at again before `resolve`."""
         if self._repeated_ids is None:
-            self._repeated_ids = _repeated([*self._ids, *self._ghosts])
-            self._repeated_groups = _repeated(self._groups)
-            if len(self._repeated_ids):
-                self._suspects = np.concatenate([np.isin(ids, self._repeated_ids) for ids in self._ids])
-            for unused in (self._ids, self._groups):
-                unused.clear()
-        return bool(len(self._repeated_ids) or len(self._repeated_groups) or self._held)
+            mine = self.hashes
+            self.expect(repeated([*mine.ids, *mine.ghosts]), repeated(mine.groups))
+        return bool(len(self._wanted()) or len(self._repeated_groups) or self._held)
+
+    def expect(self, ids: UInt64s, groups: UInt64s) -> None:
+        """These hashes of ids and of groups stand more than once in the whole export."""
+        self._repeated_ids, self._repeated_groups = ids, groups
+        self._has_ghosts = bool(self.hashes.ghosts)
+        if len(ids) and self.hashes.ids:
+            self._suspects = np.concatenate([np.isin(mine, ids) for mine in self.hashes.ids])
+        self.hashes = Hashes()
 
     def suspects(self) -> Flags | None:
         """Which events have to be looked at again; None when all."""
-        return None if self._held or self._ghosts or len(self._repeated_groups) else self._suspects
+        return None if self._held or self._has_ghosts or len(self._repeated_groups) else self._suspects
 
     def look(
         self,
@@ -180,10 +203,10 @@ class Index:
         """
         mine = self._suspect(at, ids, contents, places, allowed)
         if self._held:
-            self._looked.places.append(places)
+            self.looked.places.append(places)
         if groups is not None and len(self._repeated_groups):
             apart = np.flatnonzero(np.isin(hashes(groups), self._repeated_groups))
-            self._looked.apart.append(apart + at)
+            self.looked.apart.append(apart + at)
             mine = np.union1d(mine, apart)
         return mine
 
@@ -197,7 +220,7 @@ class Index:
         of_key = hashes(keys)
         mine = np.isin(of_key, self._repeated_groups)
         if mine.any():
-            self._looked.groups.append(pl.DataFrame({"key": of_key[mine], "place": places[mine]}))
+            self.looked.groups.append(pl.DataFrame({"key": of_key[mine], "place": places[mine]}))
 
     def _wanted(self) -> UInt64s:
         return self._repeated_ids if self._repeated_ids is not None else np.empty(0, np.uint64)
@@ -210,12 +233,12 @@ class Index:
         if not len(mine):
             return mine
         rows = pl.Series(mine)
-        self._looked.suspects.append(
+        self.looked.suspects.append(
             pl.DataFrame(
                 {
                     "number": mine + at,
                     "first": first[mine],
-                    "second": ids[rows].hash(SEEDS[1]),
+                    "second": second_hashes(ids[rows]),
                     "content": content_of((contents[0][rows], contents[1][rows])),
                     "place": places[mine],
                     "allowed": allowed[mine],
@@ -234,15 +257,15 @@ class Index:
         if self._resolved:
             return []
         self._resolved = True
-        self.states = _drained(self._states, np.uint8)
+        self.states = drained(self._states, np.uint8)
         self.name_numbers = np.empty(len(self.states), np.uint16)
         at = 0
         for (count, _, _), numbers in zip(self.checksums, self._names, strict=True):
             self.name_numbers[at : at + count] = numbers
             at += count
         self._names.clear()
-        looked, self._looked = self._looked, _Looked()
-        self._hold(_drained(looked.places, np.uint64))
+        looked, self.looked = self.looked, Looked()
+        self._hold(drained(looked.places, np.uint64))
         problems = self._apart(looked)
         if looked.suspects:
             frame = pl.concat(looked.suspects)
@@ -250,8 +273,7 @@ class Index:
             held = pl.Series(np.flatnonzero(self.held))
             frame = frame.filter(pl.col("allowed") | ~pl.col("number").is_in(held.implode()))
             problems += self._repeats(frame.filter(pl.len().over("first", "second") > 1))
-        for unused in (self._ids, self._ghosts, self._groups):
-            unused.clear()
+        self.hashes = Hashes()
         return problems
 
     def _hold(self, places: UInt64s) -> None:
@@ -296,11 +318,11 @@ class Index:
             for place, other in conflicts.select("place", "other").iter_rows()
         ]
 
-    def _apart(self, looked: _Looked) -> list[LateProblem]:
+    def _apart(self, looked: Looked) -> list[LateProblem]:
         """Groups whose rows stand apart: none of their parts is the whole, so that none is sent."""
         if not looked.groups:
             return []
-        self._overrule(_drained(looked.apart, np.int64), State.INVALID)
+        self._overrule(drained(looked.apart, np.int64), State.INVALID)
         frame = pl.concat(looked.groups).with_columns(
             first=pl.col("place").min().over("key"), last=pl.col("place").max().over("key")
         )
@@ -315,19 +337,80 @@ class Index:
         self.states[numbers] = state
 
     def _number(self, names: pl.Series) -> int | npt.NDArray[np.uint16]:
-        """Names as numbers, one for all if they are one; from 65,535 on all have one: such names are a mistake."""
+        """Names as numbers, one for all if they are one."""
         if names.is_empty():  # replace_strict would make objects of nothing
             return 0
-        distinct = names.unique().to_list()
-        for name in distinct:
-            if name not in self._numbers:
-                self._numbers[name] = min(len(self.names), 0xFFFF)
-                if len(self.names) <= 0xFFFF:
-                    self.names.append(name)
+        distinct = names.unique(maintain_order=True).to_list()
+        numbers = [self._number_of(name) for name in distinct]
         if len(distinct) == 1:
-            return self._numbers[distinct[0]]
-        numbers = [self._numbers[name] for name in distinct]
+            return numbers[0]
         return names.replace_strict(distinct, numbers, return_dtype=pl.UInt16).to_numpy()
+
+    def _number_of(self, name: str) -> int:
+        """From 65,535 on all names have one number: such names are a mistake."""
+        if name not in self._numbers:
+            self._numbers[name] = min(len(self.names), 0xFFFF)
+            if len(self.names) <= 0xFFFF:
+                self.names.append(name)
+        return self._numbers[name]
+
+    # An export in parts, each of which is read elsewhere
+
+    def add_part(self, part: Index) -> list[int]:
+        """All that a part holds after its first reading, but for its hashes. Gives the numbers of its names here."""
+        numbers = [self._number_of(name) for name in part.names]
+        lookup = np.array(numbers or [0], np.uint16)
+        self._names += [numbers[n] if isinstance(n, int) and numbers else lookup[n] for n in part._names]
+        self._states += part._states
+        self._count += len(part)
+        self.checksums += part.checksums
+        self.files += part.files
+        self.recent += part.recent
+        self._held |= part._held
+        return numbers
+
+    def held_files(self) -> set[int]:
+        """The files of which nothing is to be sent."""
+        return set(self._held)
+
+    def bare(self) -> Index:
+        """What the second look at a part needs to know of its first reading."""
+        part = Index(checksums=self.checksums)
+        part._count, part._held = self._count, self._held
+        return part
+
+    def add_looked(self, looked: Looked, at: int, count: int) -> None:
+        """What the second look at a part showed, whose events are the `count` from number `at` on.
+
+        An export whose rows make groups has one part only.
+        """
+        # Rejected twins count as if they came behind all events.
+        number = pl.when(pl.col("number") < count).then(pl.col("number") + at).otherwise(len(self))
+        self.looked.suspects += [frame.with_columns(number) for frame in looked.suspects]
+        self.looked.groups += looked.groups
+        self.looked.apart += looked.apart
+        if self._held:
+            # A part without a file that is held was not looked at for its places: none of them is of such a file.
+            nowhere = np.full(count, np.iinfo(np.uint64).max, np.uint64)
+            self.looked.places += looked.places or [nowhere]
+
+    def part(self, chunks: slice, events: slice) -> Index:
+        """After `resolve`, what is known of some chunks and their events, numbered from 0."""
+        numbers, twins = self.twins
+        low, high = np.searchsorted(numbers, (events.start, events.stop))
+        kept = self.kept_twice[(self.kept_twice >= events.start) & (self.kept_twice < events.stop)]
+        part = Index(
+            names=self.names,
+            states=self.states[events],
+            name_numbers=self.name_numbers[events],
+            twins=(numbers[low:high] - events.start, twins[low:high]),
+            checksums=self.checksums[chunks],
+            kept_twice=kept - events.start,
+            held=self.held[events],
+        )
+        part._count = len(part.states)
+        part._resolved = True
+        return part
 
     # The answers
 
@@ -359,65 +442,10 @@ class Index:
 
     def counts(self) -> dict[State, int]:
         """How many events have each state."""
-        found = _counts(self.states, len(State))
+        found = counted(self.states, len(State))
         return {state: int(found[state]) for state in State}
 
     def counts_by_name(self, state: State) -> dict[str, int]:
         """How many events of each name have this state."""
-        found = _counts(self.name_numbers[self.states == state], len(self.names))
+        found = counted(self.name_numbers[self.states == state], len(self.names))
         return {name: int(count) for name, count in zip(self.names, found, strict=False) if count}
-
-
-def hashes(texts: pl.Series) -> UInt64s:
-    """A number for each text; of two texts that are not the same, another (but for one pair in 2^64)."""
-    return texts.hash(SEEDS[0]).to_numpy()
-
-
-def checksum(ids: UInt64s, contents: tuple[pl.Series, pl.Series]) -> Checksum:
-    """The checksum of a chunk; `ids` as `hashes` has them."""
-    return len(ids), int(ids.sum(dtype=np.uint64)), int(content_of(contents).sum(dtype=np.uint64))
-
-
-def content_of(parts: tuple[pl.Series, pl.Series]) -> UInt64s:
-    """A number for what an event says, from its two parts."""
-    first, second = (series.hash(SEEDS[2] + i).to_numpy() for i, series in enumerate(parts))
-    return np.asarray(first ^ second, np.uint64)
-
-
-def place_of(files: pl.Series, rows: pl.Series) -> UInt64s:
-    """A number for a place in the export; the order of places is that of numbers."""
-    place = (files.cast(pl.UInt64).to_numpy() << np.uint64(ROW_BITS)) | rows.to_numpy()
-    return np.asarray(place, np.uint64)
-
-
-def unplace(place: int) -> tuple[int, int]:
-    """(file, row) of a place."""
-    return place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)
-
-
-def _repeated(parts: list[UInt64s]) -> UInt64s:
-    """All numbers that stand more than once, each once, in order; a range of them after the other."""
-    count = sum(len(part) for part in parts)
-    found = []
-    bits = max(count // SORTED_AT_ONCE, 1).bit_length() - 1
-    for low in range(1 << bits):
-        mine = [part[(part >> np.uint64(64 - bits)) == low] for part in parts] if bits else parts
-        ordered = np.concatenate(mine) if mine else np.empty(0, np.uint64)
-        ordered.sort()
-        found.append(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
-    return np.concatenate(found)
-
-
-def _counts(numbers: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], size: int) -> Numbers:
-    """How often each number below `size` stands there; by parts, because numpy makes eight bytes of each to count."""
-    counts = np.zeros(size, np.int64)
-    for start in range(0, len(numbers), COUNTED_AT_ONCE):
-        counts += np.bincount(numbers[start : start + COUNTED_AT_ONCE], minlength=size)
-    return counts
-
-
-def _drained(parts: list, dtype: type) -> npt.NDArray:  # type: ignore[type-arg]  # one helper for arrays of all kinds
-    """The parts as one array; they are let go, so that what all events need is there twice for no longer than that."""
-    whole = np.concatenate(parts) if parts else np.empty(0, dtype)
-    parts.clear()
-    return whole

@@ -254,6 +254,7 @@ class Backfill:
         new_ids: bool = False,
         reread: bool = False,
         runs_to: str | None = None,
+        ray: str | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Result:
         """Check, send what is missing, remember, report. Call it again after anything.
@@ -261,8 +262,8 @@ class Backfill:
         These events may start live flows: `yes`, or `flows: acknowledged` in the mapping, says that this is wanted.
         `rate` is in requests a second; `limit` and `limit_each` (of each event name) are in events: a canary.
         `not_newer_than`, such as "72h", keeps events under this age for a later run. `min_rows`: send nothing if
-        fewer rows were read. `runs_to` is a place, such as "s3://bucket/runs",
-        where the run's folder is copied.
+        fewer rows were read. `runs_to` is a place, such as "s3://bucket/runs", where the run's folder is copied.
+        `ray` is the address of a Ray cluster that does the work, or "local".
 
         Raises BackfillError for what stops it before it begins (mapping, settings, the ledger's lock, the export); of a
         run that has begun the Result tells. Ctrl-C ends the run as it does the command, with a report, and then raises
@@ -284,6 +285,7 @@ class Backfill:
             new_ids=new_ids,
             reread=reread,
             runs_to=runs_to,
+            ray=ray,
         )
         world = World()
         watcher = _Watcher(progress, world)

@@ -108,7 +108,9 @@ def run_many(
     with ExitStack() as stack:
         if settings.sandbox:
             make_folder(settings.state.parent, world)
-        opened = partial(Ledger.open, settings.state, None, url=settings.ledger, now=world.now, disk=world.disk)
+        opened = partial(
+            Ledger.open, settings.state.absolute(), None, url=settings.ledger, now=world.now, disk=world.disk
+        )
         ledger = stack.enter_context(engine.ledger(opened))
         begun()
         for warning in ledger.warnings:

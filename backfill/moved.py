@@ -25,8 +25,9 @@ import polars as pl
 from pydantic import ValidationError
 
 from backfill.again import again
+from backfill.arrays import place_of
 from backfill.errors import ExportError, MappingError, MappingProblem
-from backfill.index import State, place_of
+from backfill.index import State
 from backfill.ledger import Ledger, keys
 from backfill.mapping import Customer, Event, Mapping, Source, Value
 from backfill.plan import Plan

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import anyio
 
-__all__ = ["Clock", "Concurrency", "Pace", "Rate", "SystemClock", "Window"]
+__all__ = ["Clock", "Concurrency", "Pace", "Pacing", "Rate", "SystemClock", "Told", "Window"]
 
 BURST = 10
 FLOOR = 5.0
@@ -80,6 +80,12 @@ class Rate:
         self._due = max(self._due, now) + 1 / self.rate
         return 0.0
 
+    def until(self, now: float, nth: int) -> float:
+        """Seconds until the nth take from now on could leave, when those before it leave as early as they may."""
+        early = (self._burst - 1) / self.rate
+        first = max(self._due - early, self.paused_until, now)
+        return max(first, max(self._due, first) + (nth - 1) / self.rate - early) - now
+
     def limited(self, now: float, pause: float, sent_at: float) -> bool:
         """A 429 for a request sent at `sent_at`: `pause` seconds for all, then x0.7, floor 5/s.
 
@@ -143,6 +149,40 @@ class Window:
         if sent_at >= self._cut_at:
             self._limit = max(1.0, self._limit * CUT_BY_FAILURE)
             self._cut_at = now
+
+
+class Told(Protocol):
+    """A store's rate as its sender sees it."""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second, at the moment."""
+
+    @property
+    def paused_until(self) -> float:
+        """No request may leave before."""
+
+    def limited(self, now: float, pause: float, sent_at: float) -> bool:
+        """A 429; true when it cut the rate."""
+
+    def succeeded(self, now: float) -> None:
+        """An answer that was no 429."""
+
+
+class Pacing(Protocol):
+    """What says when a request may leave: `Pace` on one machine, a lease where machines share a store."""
+
+    @property
+    def state(self) -> Told: ...
+
+    def ready(self) -> bool:
+        """Takes a slot when nobody has to wait for it."""
+
+    def busy(self) -> bool:
+        """Whether somebody waits for the rate."""
+
+    async def wait(self) -> None:
+        """Until one request may leave. A cancelled wait takes nothing."""
 
 
 class Pace:

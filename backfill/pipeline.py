@@ -12,6 +12,7 @@ import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,10 +25,12 @@ import polars as pl
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from backfill.again import Reread, made_of
+from backfill.arrays import Flags
 from backfill.chosen import first_of, first_of_each
 from backfill.errors import BackfillError, BugError, InterruptedRun, StoppedError
-from backfill.index import Flags, State
+from backfill.index import State
 from backfill.ledger import Ledger
+from backfill.pace import Pacing
 from backfill.pack import pack
 from backfill.plan import Plan
 from backfill.printable import plural
@@ -39,7 +42,16 @@ from backfill.survey import events_of
 from backfill.tally import Survey
 from backfill.world import World
 
-__all__ = ["Delivered", "Delivery", "Sending", "check_balance", "deliver", "interrupted"]
+__all__ = [
+    "PROGRESS_SECONDS",
+    "Delivered",
+    "Delivery",
+    "Sending",
+    "check_balance",
+    "deliver",
+    "interrupted",
+    "left_over",
+]
 
 # What is in flight when a signal comes has this long to be answered.
 DRAIN_SECONDS = 20.0
@@ -87,11 +99,26 @@ class Delivered:
     snapshot: Snapshot = field(default_factory=Snapshot)
     error: BackfillError | None = None
 
+    def add(self, part: Delivered) -> None:
+        """Some of the events, which were delivered elsewhere: their ends, their examples, their first error."""
+        self.accepted += part.accepted
+        self.refused += part.refused
+        self.unsent += part.unsent
+        for mine, theirs in ((self.sent_names, part.sent_names), (self.refused_names, part.refused_names)):
+            for name, count in theirs.items():
+                mine[name] = mine.get(name, 0) + count
+        for name, places in part.canaries.items():
+            self.canaries[name] = sorted([*self.canaries.get(name, []), *places])[:CANARIES]
+        # That others were told to stop then is no reason of its own.
+        if self.error is None or isinstance(self.error, InterruptedRun):
+            self.error = part.error or self.error
+
 
 @dataclass(frozen=True)
 class Delivery:
-    """What delivery needs. `rate` in requests/s; `limit` in events, `limit_each` in events of each name; `refused` is
-    told of each refused event.
+    """What delivery needs. `rate` in requests/s; `limit` in events, `limit_each` in events of each name; `only` says
+    which events instead; `pace` keeps the rate where others send to the same store; `refused` is told of each refused
+    event.
     """
 
     planned: Plan
@@ -103,6 +130,8 @@ class Delivery:
     concurrency: int
     limit: int | None = None
     limit_each: int | None = None
+    only: Flags | None = None
+    pace: Callable[[], AbstractAsyncContextManager[Pacing]] | None = None
     retry_rejected: bool = False
     scratch: Path | None = None
     world: World = field(default_factory=World)
@@ -117,6 +146,8 @@ class Delivery:
     @cached_property
     def chosen(self) -> Flags:
         """Which events are to be sent, by number."""
+        if self.only is not None:
+            return self.only
         chosen = self.survey.index.chosen(self.states)
         if self.limit_each is not None:
             chosen = first_of_each(chosen, self.survey.index, self.limit_each)
@@ -198,15 +229,19 @@ class _Run:
         delivery = self.delivery
         world = delivery.world
         self.recorder = Recorder(delivery.ledger, delivery.run, self._failed, enough=max(1, delivery.concurrency // 2))
-        async with Sender(
-            delivery.target,
-            world.transport(max(64, delivery.concurrency)),
-            rate=delivery.rate,
-            concurrency=delivery.concurrency,
-            record=self._known,
-            clock=world.clock,
-            random=world.random,
-        ) as self.sender:
+        async with (
+            delivery.pace() if delivery.pace else nullcontext() as pace,
+            Sender(
+                delivery.target,
+                world.transport(max(64, delivery.concurrency)),
+                rate=delivery.rate,
+                pace=pace,
+                concurrency=delivery.concurrency,
+                record=self._known,
+                clock=world.clock,
+                random=world.random,
+            ) as self.sender,
+        ):
             async with anyio.create_task_group() as around:
                 self.work = anyio.CancelScope()
                 around.start_soon(self.recorder.run)
@@ -223,11 +258,7 @@ class _Run:
             self.result.error = self._unbalanced()
         self.result.pending = self.total - self.result.accepted - self.result.refused
         if self.result.error is None and self.result.pending:
-            seen = self.result.snapshot.trouble or "the report tells what came instead"
-            self.result.error = StoppedError(
-                f"{plural(self.result.pending, 'event')} left: some requests got no answer that counts ({seen})",
-                hint="run the same command again: what was accepted is recorded and is not sent again",
-            )
+            self.result.error = left_over(self.result)
         self._report()
         return self.result
 
@@ -341,6 +372,15 @@ class _Run:
                 self.sender.snapshot(),
             )
         )
+
+
+def left_over(result: Delivered) -> StoppedError:
+    """What there is to say of events that are left where nothing stopped the run."""
+    seen = result.snapshot.trouble or "the report tells what came instead"
+    return StoppedError(
+        f"{plural(result.pending, 'event')} left: some requests got no answer that counts ({seen})",
+        hint="run the same command again: what was accepted is recorded and is not sent again",
+    )
 
 
 def interrupted(number: int) -> InterruptedRun:

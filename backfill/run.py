@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import backfill
 from backfill import mapping as mappings
 from backfill.attempt import Attempt
 from backfill.engine import Engine, Local
-from backfill.errors import BackfillError, as_told
+from backfill.errors import BackfillError, UsageError, as_told
 from backfill.going import Going, Result, rehearsed, unagreed
 from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
@@ -52,10 +52,26 @@ def run(
         draft = mappings.read(path)
         if draft.problems:
             plan(draft, world.now(), flags.files)
-        engine = engine or Local()
-        if draft.mapping and column_of(draft.mapping.delivery):
-            return run_many(draft, flags, observer, world, engine, attempt, begun)
-        return _run_one(draft, flags, observer, world, engine, attempt, begun)
+        with _engine(engine, flags) as chosen:
+            many = draft.mapping is not None and column_of(draft.mapping.delivery) is not None
+            return (run_many if many else _run_one)(draft, flags, observer, world, chosen, attempt, begun)
+
+
+@contextmanager
+def _engine(engine: Engine | None, flags: Flags) -> Iterator[Engine]:
+    """The engine that is given, or that the flags ask for."""
+    if engine is not None or flags.ray is None:
+        yield engine or Local()
+        return
+    from backfill.cluster.onray import LOCAL, Cluster, OnRay
+
+    if flags.sandbox and flags.ray != LOCAL:
+        raise UsageError(
+            "--sandbox is on this machine, and a cluster's others can't reach it",
+            hint="--ray local; or `backfill sandbox` where all reach it, and --base-url",
+        )
+    with Cluster(flags.ray) as cluster:
+        yield OnRay(cluster)
 
 
 def _run_one(
@@ -78,7 +94,9 @@ def _run_one(
         if settings.sandbox:
             make_folder(settings.state.parent, world)
         at = LedgerTarget(settings.base_url, settings.store)
-        opened = partial(Ledger.open, settings.state, at, url=settings.ledger, now=world.now, disk=world.disk)
+        opened = partial(
+            Ledger.open, settings.state.absolute(), at, url=settings.ledger, now=world.now, disk=world.disk
+        )
         ledger = stack.enter_context(engine.ledger(opened))
         begun()
         for warning in ledger.warnings:

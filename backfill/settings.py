@@ -53,6 +53,7 @@ class Flags:
     retry_rejected: bool = False
     new_ids: bool = False
     reread: bool = False
+    ray: str | None = None
     state: Path | None = None
     runs_to: str | None = None
     ledger: str | None = field(default=None, repr=False)

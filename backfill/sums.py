@@ -112,6 +112,17 @@ class Sums:
                 self._add(names, values.filter(kept), currencies.filter(kept), was == State.NEW, sign=-1)
         self._looked.clear()
 
+    def add_part(self, part: Sums, numbers: Sequence[int]) -> None:
+        """What was added up of another part of the export, whose names have these `numbers` here."""
+        for mine, theirs in ((self.every, part.every), (self.ready, part.ready)):
+            for (name, currency), one in theirs.items():
+                number = min(numbers[name], MOST_NAMES) if name < min(len(numbers), MOST_NAMES) else MOST_NAMES
+                mine.setdefault((number, currency), _Sum()).add(one.units, one.rest, one.events)
+
+    def add_looked(self, part: Sums, at: int) -> None:
+        """What `look` was told of another part, whose events have the numbers from `at` on here."""
+        self._looked += [(numbers + at, values, currencies) for numbers, values, currencies in part._looked]
+
     def by_name(self, names: Sequence[str]) -> dict[str, Worth]:
         """What the events of each name are worth, those of names beyond MOST_NAMES under ""; a name whose events have
         no `value` is left out. `names`: as the index numbers them.

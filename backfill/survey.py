@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ import polars as pl
 
 from backfill.again import again
 from backfill.ahead import ahead
-from backfill.index import Checksum, State, UInt64s, checksum, hashes, place_of
+from backfill.arrays import Checksum, Flags, UInt64s, checksum, hashes, place_of
+from backfill.index import State
 from backfill.ledger import Ledger, contents, keys
 from backfill.mapping import parse_duration
 from backfill.plan import Plan
@@ -41,7 +43,19 @@ from backfill.tally import (
 )
 from backfill.timeline import Timeline
 
-__all__ = ["contents_of", "events_of", "survey"]
+__all__ = [
+    "Look",
+    "conclude",
+    "contents_of",
+    "events_of",
+    "hold_window",
+    "look_again",
+    "needs_settling",
+    "read",
+    "reject_late",
+    "settle",
+    "survey",
+]
 
 Watcher = Callable[[Survey], None]
 Rejecter = Callable[[pl.DataFrame, list[Rejection]], None]
@@ -68,17 +82,51 @@ class _Checked:
     mended: pl.DataFrame
 
 
-@dataclass(frozen=True, slots=True)
-class _Keep:
-    """What is kept back: events `after` a moment, if they would be sent."""
+@dataclass(frozen=True)
+class Look:
+    """An export under survey, or a part of one: what all the phases need.
 
-    after: datetime
-    retry_rejected: bool
+    `ledger` tells what was delivered before; None asks nothing. `scratch` is a folder for groups that are gathered on
+    disk. Of what could be sent, with `retry_rejected` of what was refused too, events under the age of `not_newer_than`
+    (such as `72h`) are kept back.
+    """
 
-    def waits(self, states: States) -> npt.NDArray[np.bool_]:
+    planned: Plan
+    ledger: Ledger | None
+    now: datetime
+    scratch: Path | None = None
+    not_newer_than: str = ""
+    retry_rejected: bool = False
+
+    @cached_property
+    def known(self) -> Ledger | None:
+        """The ledger, if it knows anything."""
+        return self.ledger if self.ledger is not None and not self.ledger.is_empty() else None
+
+    @cached_property
+    def twins(self) -> Flags:
+        """Of which of the mapping's events there may be twins."""
+        return np.array([event.has_twins for event in self.planned.mapping.events], np.bool_)
+
+    @property
+    def asks_late(self) -> bool:
+        """Whether the ledger can be asked only when the whole export was seen: twins have no ids before."""
+        return bool(self.twins.any()) and self.known is not None
+
+    @cached_property
+    def kept_after(self) -> datetime:
+        """Events after this moment are kept back, if they would be sent."""
+        return self.now - parse_duration(self.not_newer_than or "0s")
+
+    def waits(self, states: States) -> Flags:
         """Which events would be sent, old enough or not."""
         sent = (State.NEW, State.REFUSED) if self.retry_rejected else (State.NEW,)
         return np.isin(states, sent)
+
+    @property
+    def zone(self) -> str:
+        """In which zone days are told."""
+        return self.planned.mapping.source.timezone or "UTC"
 
 
 def survey(
@@ -95,19 +143,31 @@ def survey(
 ) -> Survey:
     """Read and check the whole export. What was found is in `into` also when an error ends it.
 
-    `ledger` tells what was delivered before; None asks nothing. `scratch` is a folder for groups that are gathered on
-    disk. `watch` sees the survey after each chunk. `reject` is given the rows that hold each chunk's rejections.
-    Of what could be sent, with `retry_rejected` of what was refused too, events under the age of `not_newer_than` (such
-    as `72h`) are kept back.
+    `watch` sees the survey after each chunk. `reject` is given the rows that hold each chunk's rejections. The other
+    parameters: see `Look`.
     """
-    shaper, export = planned.shaper, planned.export
-    known = ledger if ledger is not None and not ledger.is_empty() else None
-    # Of which of the mapping's events there may be twins.
-    twins = np.array([event.has_twins for event in planned.mapping.events], np.bool_)
+    look = Look(planned, ledger, now, scratch, not_newer_than, retry_rejected)
     found = into if into is not None else Survey()
-    found.not_newer_than = not_newer_than
-    keep = _Keep(now - parse_duration(not_newer_than or "0s"), retry_rejected)
-    found.timeline = Timeline(_zone(planned))
+    read(look, found, watch, reject)
+    if found.index.is_open():
+        look_again(look, found)
+    resolve(found, planned.export)
+    found.sums.settle(found.index)
+    if needs_settling(look, found):
+        settle(look, found)
+    hold_window(look, found)
+    if found.late and reject:
+        reject_late(look, found, [late_rejection(one, planned.export) for one in found.late], reject)
+    conclude(found)
+    return found
+
+
+def read(look: Look, found: Survey, watch: Watcher | None = None, reject: Rejecter | None = None) -> None:
+    """The first phase: each row once, and all that it tells alone."""
+    shaper, export, twins = look.planned.shaper, look.planned.export, look.twins
+    known = look.known
+    found.not_newer_than = look.not_newer_than
+    found.timeline = Timeline(look.zone)
 
     def checked(chunk: Chunk) -> _Checked | Chunk:
         if not chunk.frame.height:
@@ -116,10 +176,10 @@ def survey(
         events = shaper.finish_id(shaped.events)
         ids = hashes(events[ID])
         states = _states(events, known) if known and not twins.any() else np.zeros(events.height, np.uint8)
-        shaped, mended = _mended(planned, shaped, known, twins)
+        shaped, mended = _mended(look, shaped)
         return _Checked(chunk, shaped, events, ids, checksum(ids, (events[HEAD], events[TAIL])), states, mended)
 
-    for one in ahead(shaper.whole_groups(export.chunks(), scratch), checked):
+    for one in ahead(shaper.whole_groups(export.chunks(), look.scratch), checked):
         chunk = one if isinstance(one, Chunk) else one.chunk
         found.rows.unreadable += len(chunk.unreadable)
         found.rows.read += len(chunk.unreadable) + chunk.frame.height
@@ -129,20 +189,16 @@ def survey(
             found.unread.append(chunk.unread)
             found.index.hold(chunk.unread.file, neighbours=shaper.grouping is not None)
         if isinstance(one, _Checked):
-            _add(found, planned, one, now, twins, keep)
+            _add(look, found, one)
         if reject:
             _reject(one, export, reject)
         if watch:
             found.reached = export.reached()
             watch(found)
-    if found.index.is_open():
-        _look_again(found, planned, scratch, twins)
-    resolve(found, export)
-    found.sums.settle(found.index)
-    _settle(found, planned, known if twins.any() else None, now, scratch, keep)
-    _hold_window(found, planned, scratch)
-    if found.late and reject:
-        _reject_late(found, planned, scratch, reject)
+
+
+def conclude(found: Survey) -> None:
+    """The last phase, when every event has its state."""
     # One that differs from a row before it is a duplicate or a conflict of that row, and no change.
     states = found.index.states
     found.changed = {n: one for n, one in found.changed.items() if states[n] == State.CHANGED}
@@ -151,7 +207,6 @@ def survey(
     for name, stats in found.names.items():
         stats.count = ready.get(name, 0)
     look_at_names(found)
-    return found
 
 
 def _reject(one: _Checked | Chunk, export: Export, reject: Rejecter) -> None:
@@ -164,9 +219,9 @@ def _reject(one: _Checked | Chunk, export: Export, reject: Rejecter) -> None:
         reject(export.with_all_columns(rows, {(bad.file, bad.row) for bad in rejections}), rejections)
 
 
-def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.NDArray[np.bool_], keep: _Keep) -> None:
+def _add(look: Look, found: Survey, one: _Checked) -> None:
     """One chunk's rows and events to the whole."""
-    shaped, events = one.shaped, one.events
+    planned, shaped, events, now = look.planned, one.shaped, one.events, look.now
     found.rows.filtered += shaped.filtered
     found.rows.mapped += shaped.mapped
     if planned.shaper.since is not None:
@@ -179,40 +234,39 @@ def _add(found: Survey, planned: Plan, one: _Checked, now: datetime, twins: npt.
     add_notices(found, shaped.notices)
     _add_changed(found, events, one.states, len(found.index))
     if found.not_newer_than:
-        one.states[keep.waits(one.states) & (events[TIME] > keep.after).to_numpy()] = State.KEPT
+        one.states[look.waits(one.states) & (events[TIME] > look.kept_after).to_numpy()] = State.KEPT
     recent = (events[TIME] > now - RECENT).to_numpy()
     names = found.index.add(one.ids, events[NAME], one.states, events[FILE], one.sum, recent)
     found.timeline.add(names, events[TIME], np.isin(one.states, KNOWN) if one.states.any() else None)
     found.sums.add(names, events[VALUE], events[CURRENCY], one.states)
     fresh = events if not one.states.any() else events.filter(pl.Series(one.states == State.NEW))
     add_names(found, fresh, now)
-    if twins.any():
-        found.index.add_ghosts(_ghosts(planned, shaped, twins)[ID])
+    if look.twins.any():
+        found.index.add_ghosts(_ghosts(look, shaped)[ID])
     if shaped.groups.height:
         found.index.add_groups(shaped.groups[KEY].drop_nulls())
 
 
-def _ghosts(planned: Plan, shaped: Shaped, twins: npt.NDArray[np.bool_]) -> pl.DataFrame:
+def _ghosts(look: Look, shaped: Shaped) -> pl.DataFrame:
     """Rejected rows that are twins of others."""
-    ghosts = planned.shaper.finish_id(shaped.ghosts)
-    return ghosts.filter(pl.Series(twins[ghosts[EVENT].to_numpy()]))
+    ghosts = look.planned.shaper.finish_id(shaped.ghosts)
+    return ghosts.filter(pl.Series(look.twins[ghosts[EVENT].to_numpy()]))
 
 
-def _mended(
-    planned: Plan, shaped: Shaped, ledger: Ledger | None, twins: npt.NDArray[np.bool_]
-) -> tuple[Shaped, pl.DataFrame]:
-    """A chunk without the rejected events that `ledger` holds as accepted: they were mended in another file than this
+def _mended(look: Look, shaped: Shaped) -> tuple[Shaped, pl.DataFrame]:
+    """A chunk without the rejected events that the ledger holds as accepted: they were mended in another file than this
     one, such as rejected.csv, and sent under the ids that they have here too.
 
     Not of twins: which of them was delivered hangs on the whole export.
     """
     none = shaped.ghosts.clear().select(FILE, NAME)
+    ledger = look.known
     if ledger is None or not shaped.ghosts.height:
         return shaped, none
-    ghosts = planned.shaper.finish_id(shaped.ghosts)
+    ghosts = look.planned.shaper.finish_id(shaped.ghosts)
     asked = keys(ghosts[ID].to_list())
     accepted, _ = ledger.look_up(asked)
-    known = [one in accepted for one in asked] & ~twins[ghosts[EVENT].to_numpy()]
+    known = [one in accepted for one in asked] & ~look.twins[ghosts[EVENT].to_numpy()]
     if not known.any():
         return shaped, none
     hits = ghosts.filter(pl.Series(known))
@@ -274,78 +328,78 @@ def _add_changed(found: Survey, events: pl.DataFrame, states: States, at: int) -
         found.changed[at + i] = (row[ID], row[FILE], row[ROW], row[NAME])
 
 
-def _look_again(found: Survey, planned: Plan, scratch: Path | None, twins: npt.NDArray[np.bool_]) -> None:
+def look_again(look: Look, found: Survey) -> None:
     """Read again what the index can't decide about."""
-    index = found.index
-    for one in again(planned, found, scratch, index.suspects()):
-        events = planned.shaper.finish_id(one.shaped.events)
+    index, shaper = found.index, look.planned.shaper
+    for one in again(look.planned, found, look.scratch, index.suspects()):
+        events = shaper.finish_id(one.shaped.events)
         looked = index.look(
             one.at,
             events[ID],
             (events[HEAD], events[TAIL]),
             place_of(events[FILE], events[ROW]),
-            twins[events[EVENT].to_numpy()],
-            events[KEY] if planned.shaper.grouping else None,
+            look.twins[events[EVENT].to_numpy()],
+            events[KEY] if shaper.grouping else None,
         )
         found.sums.look(looked + one.at, events[VALUE][looked], events[CURRENCY][looked])
-        ghosts = _ghosts(planned, one.shaped, twins)
+        ghosts = _ghosts(look, one.shaped)
         index.look_at_ghosts(ghosts[ID], place_of(ghosts[FILE], ghosts[ROW]))
         if one.shaped.groups.height:
             groups = one.shaped.groups.drop_nulls(KEY)
             index.look_at_groups(groups[KEY], place_of(groups[FILE], groups[ROW]))
 
 
-def _settle(
-    found: Survey, planned: Plan, ledger: Ledger | None, now: datetime, scratch: Path | None, keep: _Keep
-) -> None:
-    """Of what was taken for new some is held, or is a twin that `ledger` knows."""
-    if ledger is not None:
-        _ask_about_twins(found, planned, ledger, scratch, keep)
-    if ledger is not None or found.unread:
-        _count_names_again(found, planned, now, scratch)
+def needs_settling(look: Look, found: Survey) -> bool:
+    """Whether of what was taken for new some is held, or may be a twin that the ledger knows."""
+    return bool(found.unread) or look.asks_late
 
 
-def _ask_about_twins(found: Survey, planned: Plan, ledger: Ledger, scratch: Path | None, keep: _Keep) -> None:
+def settle(look: Look, found: Survey) -> None:
+    """Ask the ledger about twins, and count anew what is to be sent."""
+    if look.asks_late:
+        _ask_about_twins(look, found)
+    _count_names_again(look, found)
+
+
+def _ask_about_twins(look: Look, found: Survey) -> None:
     """Twins get their ids when the whole export was seen: only then can the ledger be asked about them."""
-    for one in again(planned, found, scratch):
+    ledger = look.known
+    assert ledger is not None
+    for one in again(look.planned, found, look.scratch):
         stop = one.at + one.shaped.events.height
-        whole = planned.shaper.finish_id(one.shaped.events, found.index.twin_of(one.at, stop))
+        whole = look.planned.shaper.finish_id(one.shaped.events, found.index.twin_of(one.at, stop))
         states = _states(whole, ledger)
         mine = found.index.states[one.at : stop]
         known = np.isin(mine, (State.NEW, State.HELD)) & (states != State.NEW)
         # One that is too new goes on waiting, if it would be sent.
-        known |= (mine == State.KEPT) & ~keep.waits(states)
+        known |= (mine == State.KEPT) & ~look.waits(states)
         mine[known] = states[known]
         states[~known] = State.NEW
         _add_changed(found, whole, states, one.at)
 
 
-def _count_names_again(found: Survey, planned: Plan, now: datetime, scratch: Path | None) -> None:
+def _count_names_again(look: Look, found: Survey) -> None:
     found.names = {}
-    found.timeline, found.sums = Timeline(_zone(planned)), Sums()
-    for one in again(planned, found, scratch):
+    found.timeline, found.sums = Timeline(look.zone), Sums()
+    for one in again(look.planned, found, look.scratch):
         events = one.shaped.events
         mine = slice(one.at, one.at + events.height)
         states = found.index.states[mine]
-        add_names(found, events.filter(pl.Series(states == State.NEW, dtype=pl.Boolean)), now)
+        add_names(found, events.filter(pl.Series(states == State.NEW, dtype=pl.Boolean)), look.now)
         found.timeline.add(found.index.name_numbers[mine], events[TIME], np.isin(states, KNOWN))
         found.sums.add(found.index.name_numbers[mine], events[VALUE], events[CURRENCY], states)
 
 
-def _zone(planned: Plan) -> str:
-    return planned.mapping.source.timezone or "UTC"
-
-
-def _hold_window(found: Survey, planned: Plan, scratch: Path | None) -> None:
+def hold_window(look: Look, found: Survey) -> None:
     """The rows of events that were made and are neither delivered nor to be sent hold the mark of `source.since`."""
-    if planned.shaper.since is None or found.unread:
+    if look.planned.shaper.since is None or found.unread:
         return
     states = found.index.states
     waits = states == State.KEPT
     # The duplicate of one that is kept back is what is sent where the other is gone by then.
     waits[found.index.kept_twice] = True
     rejected = ~waits & ~np.isin(states, (State.NEW, State.DELIVERED, State.DUPLICATE, State.CHANGED))
-    for one in again(planned, found, scratch, waits | rejected):
+    for one in again(look.planned, found, look.scratch, waits | rejected):
         mine = slice(one.at, one.at + one.shaped.events.height)
         for undone, note in ((waits, found.window.wait), (rejected, found.window.reject)):
             events = one.shaped.events.filter(pl.Series(undone[mine]))
@@ -361,15 +415,15 @@ def _values(rows: pl.DataFrame, places: Sequence[tuple[int, int]]) -> pl.Series:
     return rows.select(FILE, ROW, SINCE).join(hits, on=[FILE, ROW], how="semi")[SINCE]
 
 
-def _reject_late(found: Survey, planned: Plan, scratch: Path | None, reject: Rejecter) -> None:
+def reject_late(look: Look, found: Survey, late: Sequence[Rejection], reject: Rejecter) -> None:
     """Read the export again for the rows whose problem only the whole of it showed."""
-    by_place = {(late.file, late.row): late for late in found.late}
+    by_place = {(one.file, one.row): one for one in late}
     files = pl.Series([file for file, _ in by_place], dtype=pl.UInt32)
     rows = pl.Series([row for _, row in by_place], dtype=pl.UInt64)
     wanted = pl.DataFrame({FILE: files, ROW: rows})
-    for one in again(planned, found, scratch, found.index.states == State.INVALID):
+    for one in again(look.planned, found, look.scratch, found.index.states == State.INVALID):
         hits = one.rows.select(FILE, ROW).join(wanted, on=[FILE, ROW], how="semi")
         if hits.height:
             places = hits.rows()
-            rejections = [late_rejection(by_place[place], planned.export) for place in places]
-            reject(planned.export.with_all_columns(one.rows, places), rejections)
+            rejections = [by_place[place] for place in places]
+            reject(look.planned.export.with_all_columns(one.rows, places), rejections)

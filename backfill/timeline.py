@@ -6,7 +6,7 @@ A year or a zone that is wrong shows there at once: days that no shop was open, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -34,8 +34,8 @@ class Timeline:
     """Add chunk after chunk; `binned` tells what was counted. Days and hours are those of `zone`.
 
     `hours` counts events by the hour of their day, `midnight` those at 00:00:00; `oldest` and `newest` are days since
-    1970. `_counts` is by name (as the index
-    numbers them), by whether an earlier run knew the event, and by day (or month, when `_months`) from `_first` on.
+    1970. `counts` is by name (as the index
+    numbers them), by whether an earlier run knew the event, and by day (or month, when `in_months`) from `first` on.
     """
 
     zone: str = "UTC"
@@ -43,9 +43,9 @@ class Timeline:
     midnight: int = 0
     oldest: int | None = None
     newest: int | None = None
-    _counts: Counts = field(default_factory=lambda: np.zeros((0, 2, 0), np.int64))
-    _first: int = 0
-    _months: bool = False
+    counts: Counts = field(default_factory=lambda: np.zeros((0, 2, 0), np.int64))
+    first: int = 0
+    in_months: bool = False
 
     def add(self, names: int | npt.NDArray[np.uint16], times: pl.Series, known: Flags | None) -> None:
         """Events of one chunk: the numbers of their names, their times (UTC), and which an earlier run knew."""
@@ -64,47 +64,71 @@ class Timeline:
 
     def _count(self, names: int | npt.NDArray[np.uint16], days: Counts, known: Flags | None) -> None:
         first, last = int(days.min()), int(days.max())
-        if not self._months and self._counts.shape[2]:
-            first, last = min(first, self._first), max(last, self._first + self._counts.shape[2] - 1)
-        if not self._months and last - first >= MOST_DAYS:
-            self._fold()
-        if self._months:
+        if not self.in_months and self.counts.shape[2]:
+            first, last = min(first, self.first), max(last, self.first + self.counts.shape[2] - 1)
+        if not self.in_months and last - first >= MOST_DAYS:
+            self.fold()
+        if self.in_months:
             days = _months(days)
         start, span = int(days.min()), int(np.ptp(days)) + 1
         place = np.asarray(names, np.int64) * 2 + (0 if known is None else known)
         rows = int(np.max(names)) + 1
         counted = np.bincount(place * span + (days - start), minlength=rows * 2 * span).reshape(rows, 2, span)
         self._make_room(rows, start, start + span)
-        self._counts[:rows, :, start - self._first : start - self._first + span] += counted
+        self.counts[:rows, :, start - self.first : start - self.first + span] += counted
 
     def _make_room(self, names: int, start: int, stop: int) -> None:
-        rows, _, span = self._counts.shape
+        rows, _, span = self.counts.shape
         if not span:
-            self._first = start
-        first, last = min(start, self._first), max(stop, self._first + span)
-        if names > rows or first < self._first or last > self._first + span:
+            self.first = start
+        first, last = min(start, self.first), max(stop, self.first + span)
+        if names > rows or first < self.first or last > self.first + span:
             room = np.zeros((max(names, rows), 2, last - first), np.int64)
-            room[:rows, :, self._first - first : self._first - first + span] = self._counts
-            self._counts, self._first = room, first
+            room[:rows, :, self.first - first : self.first - first + span] = self.counts
+            self.counts, self.first = room, first
 
-    def _fold(self) -> None:
+    def fold(self) -> None:
         """From now on months are counted."""
-        self._months = True
-        if self._counts.shape[2]:
-            months = _months(np.arange(self._first, self._first + self._counts.shape[2]))
-            self._first = int(months[0])
-            self._counts = _gathered(self._counts, months - months[0])
+        self.in_months = True
+        if self.counts.shape[2]:
+            months = _months(np.arange(self.first, self.first + self.counts.shape[2]))
+            self.first = int(months[0])
+            self.counts = _gathered(self.counts, months - months[0])
+
+    def add_part(self, part: Timeline, numbers: Sequence[int]) -> None:
+        """All that was counted of another part of the export, whose names have these `numbers` here."""
+        if part.oldest is None or part.newest is None:
+            return
+        self.hours += part.hours
+        self.midnight += part.midnight
+        self.oldest = part.oldest if self.oldest is None else min(self.oldest, part.oldest)
+        self.newest = part.newest if self.newest is None else max(self.newest, part.newest)
+        part = replace(part, counts=part.counts.copy())  # it may be folded
+        first, last = part.first, part.first + part.counts.shape[2] - 1
+        if not (self.in_months or part.in_months) and self.counts.shape[2]:
+            first, last = min(first, self.first), max(last, self.first + self.counts.shape[2] - 1)
+        if part.in_months or last - first >= MOST_DAYS:
+            for one in (self, part):
+                if not one.in_months:
+                    one.fold()
+        elif self.in_months:
+            part.fold()
+        start, span = part.first, part.counts.shape[2]
+        rows = [min(numbers[row], MOST_NAMES) if row < len(numbers) else MOST_NAMES for row in range(len(part.counts))]
+        self._make_room(max(rows) + 1, start, start + span)
+        for row, counts in zip(rows, part.counts, strict=True):
+            self.counts[row, :, start - self.first : start - self.first + span] += counts
 
     def days(self) -> tuple[Counts, Counts]:
         """(the first day of each bin, counts by name, known and bin), without bins that are empty at both ends."""
-        filled = np.flatnonzero(self._counts.any(axis=(0, 1)))
+        filled = np.flatnonzero(self.counts.any(axis=(0, 1)))
         if not len(filled):
-            return np.empty(0, np.int64), self._counts[:, :, :0]
+            return np.empty(0, np.int64), self.counts[:, :, :0]
         bins = np.arange(filled[0], filled[-1] + 1)
-        starts = bins + self._first
-        if self._months:
+        starts = bins + self.first
+        if self.in_months:
             starts = starts.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-        return starts, self._counts[:, :, bins]
+        return starts, self.counts[:, :, bins]
 
 
 @dataclass(frozen=True, slots=True)

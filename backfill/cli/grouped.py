@@ -13,7 +13,7 @@ __all__ = ["Backfill", "Grouped"]
 
 # Options by what they are about, in this order; the rest stand below them.
 GROUPS = {
-    "Where": ("store", "base_url", "sandbox", "state", "ledger", "runs_to"),
+    "Where": ("store", "base_url", "sandbox", "state", "ledger", "runs_to", "ray"),
     "What": (
         "files",
         "reread",

@@ -50,6 +50,9 @@ __all__ = ["run"]
 @click.option("--yes", "-y", is_flag=True, help="Do not ask: these events may start live flows, and that is wanted.")
 @click.option("--retry-rejected", is_flag=True, help="Send again what the API refused in an earlier run.")
 @click.option("--reread", is_flag=True, help="Read everything: unchanged files, and what source.since leaves out.")
+@click.option(
+    "--ray", metavar="ADDRESS|local", help="Work on a Ray cluster, or on Ray on this machine: see help cluster."
+)
 @STATE
 @RUNS_TO
 @LEDGER

@@ -10,7 +10,7 @@ from backfill.errors import UsageError
 __all__ = ["page", "topics"]
 
 # In the order in which somebody needs them.
-_TOPICS = ("mapping", "cookbook", "ids", "nightly", "stores", "ledger-postgresql", "exit", "python")
+_TOPICS = ("mapping", "cookbook", "ids", "nightly", "stores", "ledger-postgresql", "cluster", "exit", "python")
 
 
 def topics() -> dict[str, str]:

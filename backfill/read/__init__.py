@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from backfill.read.export import Export, OpenedFile, open_export, unread_error
 from backfill.read.repaired import REPORT_COLUMNS, ReportCsv, escape, read_report, report_like
+from backfill.read.split import PART_BYTES, split
 from backfill.read.typed import Older
 
 __all__ = [
+    "PART_BYTES",
     "REPORT_COLUMNS",
     "Export",
     "Older",
@@ -21,5 +23,6 @@ __all__ = [
     "open_export",
     "read_report",
     "report_like",
+    "split",
     "unread_error",
 ]

@@ -70,6 +70,10 @@ class Reached:
     def __init__(self) -> None:
         self._stream: weakref.ref[Any] | None = None
 
+    def __reduce__(self) -> tuple[type[Reached], tuple[()]]:
+        """Who gets the file elsewhere reads it anew."""
+        return Reached, ()
+
     def begun(self) -> None:
         """It is read anew; it was opened before, for a look at its columns."""
         self._stream = None

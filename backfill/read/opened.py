@@ -24,7 +24,9 @@ FIRST_BYTES = 32_768
 
 @dataclass(frozen=True, slots=True)
 class OpenedFile:
-    """A file whose columns are known; `dialect` for CSV; `repaired` for a rejected.csv that comes back."""
+    """A file whose columns are known; `dialect` for CSV; `repaired` for a rejected.csv that comes back; `groups` for
+    some row groups of a Parquet file instead of all.
+    """
 
     file: ExportFile
     schema: dict[str, pl.DataType]
@@ -32,6 +34,7 @@ class OpenedFile:
     dialect: Dialect | None = None
     repaired: bool = False
     duplicates: tuple[str, ...] = ()
+    groups: tuple[int, ...] | None = None
 
 
 def open_file(file: ExportFile, csv: CsvSettings) -> OpenedFile | None:

@@ -69,7 +69,7 @@ def pieces(opened: OpenedFile, columns: Columns, start: Start | None = None) -> 
     first = start.number if start else 0
     if opened.dialect is None:
         group = start.place if start and isinstance(start.place, tuple) else None
-        batches = read_batches(opened.file, opened.schema, first, columns.older, columns.wanted, group)
+        batches = read_batches(opened.file, opened.schema, first, columns.older, columns.wanted, group, opened.groups)
         for number, batch in enumerate(batches, first):
             bad = [Rejection(opened.file.position, b.number, "not_json", b.detail, text=b.text) for b in batch.bad]
             chunk = _chunk(opened, columns, batch.frame, batch.rows, bad)

@@ -23,7 +23,7 @@ from backfill.objectstore import fault
 from backfill.read.files import ExportFile, open_bytes, unreadable
 from backfill.read.ndjson import BatchRows, ndjson_batches, ndjson_schema
 
-__all__ = ["Older", "group_frames", "group_starts", "holds", "read_batches", "schema_of"]
+__all__ = ["Older", "group_frames", "group_starts", "holds", "read_batches", "row_groups", "schema_of"]
 
 T = TypeVar("T")
 
@@ -89,10 +89,12 @@ def read_batches(
     older: Older | None = None,
     wanted: Collection[str] | None = None,
     group: tuple[int, int] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Iterator[BatchRows]:
     """The rows of the file in order, in frames of about BATCH_ROWS, without the first `skip` frames; `schema` is what
     `schema_of` gave. What is all `older` is passed over. Of an object's Parquet only the columns `wanted` are fetched
-    (None: all), and what is before the `group` that an earlier reading gave is not.
+    (None: all), and what is before the `group` that an earlier reading gave is not. `groups`: those row groups of a
+    Parquet file alone.
 
     Raises ExportError for a file that can't be read on.
     """
@@ -100,7 +102,7 @@ def read_batches(
         own = {name: dtype for name, dtype in schema.items() if name not in dict(file.hive)}
         batches = ndjson_batches(file, own, skip)
     else:
-        batches = _numbered(file, older, wanted, group)
+        batches = _numbered(file, older, wanted, group, groups)
         batches = batches if group else islice(batches, skip, None)
     for batch in batches:
         hive = [pl.lit(value, dtype=pl.String).alias(key) for key, value in file.hive]
@@ -108,12 +110,16 @@ def read_batches(
 
 
 def _numbered(
-    file: ExportFile, older: Older | None, wanted: Collection[str] | None, group: tuple[int, int] | None
+    file: ExportFile,
+    older: Older | None,
+    wanted: Collection[str] | None,
+    group: tuple[int, int] | None,
+    groups: Sequence[int] | None,
 ) -> Iterator[BatchRows]:
     # Excel's first row is the header.
     parts = [_Part(2 if file.format == "excel" else 1)]
-    if file.format == "parquet" and (older is not None or file.stored):
-        parts = _guard(file, lambda: list(_newer(file, older)))
+    if file.format == "parquet" and (older is not None or groups is not None or file.stored):
+        parts = _guard(file, lambda: list(_newer(file, older, groups)))
     for part in parts:
         first = part.groups[0] if part.groups else 0
         if group and first < group[0]:
@@ -126,17 +132,28 @@ def _numbered(
                 yield BatchRows(frame, rows, [], (first, number) if file.stored else None)
 
 
-def _newer(file: ExportFile, older: Older | None) -> Iterator[_Part]:
-    """The parts of a Parquet file that hold more than older rows, as far as its footer tells; of an object each row
-    group is one, which is fetched whole if it is small.
+def row_groups(file: ExportFile) -> list[int]:
+    """The bytes of each row group of a Parquet file, before compression. Raises ExportError."""
+
+    def sizes() -> list[int]:
+        with _reader(file) as reader:
+            return [reader.metadata.row_group(at).total_byte_size for at in range(reader.metadata.num_row_groups)]
+
+    return _guard(file, sizes)
+
+
+def _newer(file: ExportFile, older: Older | None, mine: Sequence[int] | None) -> Iterator[_Part]:
+    """The parts of a Parquet file that are in `mine` and hold more than older rows, as far as its footer tells; of an
+    object each row group is one, which is fetched whole if it is small.
     """
     with _reader(file) as reader:
         metadata = reader.metadata
         groups = range(metadata.num_row_groups)
-        old = dict.fromkeys(groups, False)
+        asked = groups if mine is None else [at for at in groups if at in mine]
+        old = dict.fromkeys(groups, True) | dict.fromkeys(asked, False)
         if older is not None:
-            old.update(_old(reader, groups, older))
-            older.skipped[file.position] = sum(old.values())
+            old.update(_old(reader, asked, older))
+            older.skipped[file.position] = sum(old[at] for at in asked)
         start = 1
         for skipped, run in groupby(groups, old.__getitem__):
             run_groups = list(run)
@@ -355,7 +372,7 @@ def holds(name: str, wanted: Collection[str]) -> bool:
 
 def group_starts(file: ExportFile) -> list[int]:
     """The number of the first row of each row group of a Parquet file. Raises ExportError."""
-    return [part.start for part in _guard(file, lambda: list(_newer(file, None)))]
+    return [part.start for part in _guard(file, lambda: list(_newer(file, None, None)))]
 
 
 def group_frames(file: ExportFile, group: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

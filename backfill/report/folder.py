@@ -7,9 +7,10 @@ import io
 import json
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,16 @@ from backfill.records import FILE, ROW, Outcome, Rejection
 from backfill.shape.group import GROUP
 from backfill.shape.texts import as_text
 
-__all__ = ["RUN_FOLDERS", "STORES", "RunFolder", "StoreFolder", "last_run", "waiting_in", "write_check"]
+__all__ = [
+    "RUN_FOLDERS",
+    "STORES",
+    "RunFolder",
+    "StoreFolder",
+    "last_run",
+    "rejected_rows",
+    "waiting_in",
+    "write_check",
+]
 
 RUNS = "runs"
 CHECKS = "check"
@@ -89,13 +99,7 @@ class RunFolder:
     def _rows(self, frame: pl.DataFrame, wrong: dict[tuple[int, int], list[Rejection]]) -> Iterator[dict[str, Any]]:
         if not frame.height:
             return
-        places = pl.DataFrame(
-            {FILE: [file for file, _ in wrong], ROW: [row for _, row in wrong]},
-            schema={FILE: frame.schema[FILE], ROW: frame.schema[ROW]},
-        )
-        hits = frame.join(places, on=[FILE, ROW], how="semi", maintain_order="left")
-        if GROUP in frame.columns:
-            hits = frame.filter(pl.col(GROUP).is_in(hits[GROUP].implode()))
+        hits = rejected_rows(frame, list(chain.from_iterable(wrong.values())))
         texts = [text.alias(name) for name, (text, _) in self._cells.items()]
         yield from hits.select(*texts, FILE, ROW, *([GROUP] if GROUP in frame.columns else [])).iter_rows(named=True)
 
@@ -176,6 +180,16 @@ class RunFolder:
     def has(self, name: str) -> bool:
         """Whether the run wrote such a file."""
         return (self.path / name).exists()
+
+
+def rejected_rows(frame: pl.DataFrame, rejections: Sequence[Rejection]) -> pl.DataFrame:
+    """The rows of a frame in which rejections are; of a group all rows."""
+    places = pl.DataFrame(
+        {FILE: [one.file for one in rejections], ROW: [one.row for one in rejections]},
+        schema={FILE: frame.schema[FILE], ROW: frame.schema[ROW]},
+    )
+    hits = frame.join(places, on=[FILE, ROW], how="semi", maintain_order="left")
+    return frame.filter(pl.col(GROUP).is_in(hits[GROUP].implode())) if GROUP in frame.columns else hits
 
 
 class StoreFolder(RunFolder):

@@ -13,7 +13,7 @@ import httpx
 
 from backfill import pack, retry
 from backfill.errors import AccessError, BackfillError, SettingsError, StoppedError
-from backfill.pace import Clock, SystemClock
+from backfill.pace import Clock, Pace, Pacing, SystemClock
 from backfill.records import Events, Outcome, Refusal, Request
 from backfill.retry import Answer, Gate, Kind, Problem, Verdict
 from backfill.send.target import Target
@@ -69,7 +69,8 @@ class Sender:
             outcome = await sender.deliver(request)
 
     `transport` carries the requests and is closed with the sender. `rate`: requests/s, `concurrency`: at most
-    so many in flight, both shared by all callers of `deliver`. `deadline`: seconds for one attempt, answer
+    so many in flight, both shared by all callers of `deliver`. `pace` keeps the rate instead, where other
+    machines send to the same store; the caller closes it. `deadline`: seconds for one attempt, answer
     included.
 
     `record` is told each event's end as soon as it is known (accepted or refused, each index once; what it is
@@ -83,6 +84,7 @@ class Sender:
         transport: httpx.AsyncBaseTransport,
         *,
         rate: float,
+        pace: Pacing | None = None,
         concurrency: int = 64,
         record: Callable[[Outcome], None] | None = None,
         clock: Clock | None = None,
@@ -94,7 +96,7 @@ class Sender:
         self._clock = clock or SystemClock()
         self._random = random
         self._wire = Wire(target, transport, deadline)
-        self._turns = Turns(rate, concurrency, self._clock)
+        self._turns = Turns(pace or Pace(rate, self._clock), concurrency, self._clock)
         self._watch = Watch()
         self._accepted = 0  # requests that were, in this run
         self._accepted_at = 0.0  # when the last one was, by the time of day

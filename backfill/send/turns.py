@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from backfill.pace import Clock, Concurrency, Pace
+from backfill.pace import Clock, Concurrency, Pacing
 from backfill.retry import Breaker, Budget, Gate
 
 __all__ = ["GaveUp", "Turns"]
@@ -22,8 +22,8 @@ class Turns:
     `admit` takes a place, which the caller gives back with `places.release()`.
     """
 
-    def __init__(self, rate: float, concurrency: int, clock: Clock) -> None:
-        self.pace = Pace(rate, clock)
+    def __init__(self, pace: Pacing, concurrency: int, clock: Clock) -> None:
+        self.pace = pace
         self.places = Concurrency(concurrency)
         self.budget = Budget()
         self.breaker = Breaker()

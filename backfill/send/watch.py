@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Latency", "Snapshot", "Watch"]
@@ -52,6 +52,33 @@ class Snapshot:
     def why(self) -> str:
         """What is waited for, without for how long: "the API asked for it (429)"; "" when nothing waits."""
         return self.reason.partition(": ")[2]
+
+    @classmethod
+    def together(cls, parts: Sequence[Snapshot]) -> Snapshot:
+        """Several senders to one store as one; the latencies are those of the one that sent most."""
+        if not parts:
+            return cls()
+        statuses: Counter[int] = Counter()
+        for part in parts:
+            statuses.update(part.statuses)
+        busiest = max(parts, key=lambda part: part.requests)
+        waiting = min(parts, key=lambda part: part.pause)
+        return cls(
+            requests=sum(part.requests for part in parts),
+            retries=sum(part.retries for part in parts),
+            rate_limited=sum(part.rate_limited for part in parts),
+            statuses=dict(statuses),
+            no_answer=sum(part.no_answer for part in parts),
+            bytes_sent=sum(part.bytes_sent for part in parts),
+            latency=busiest.latency,
+            rate=max(part.rate for part in parts),
+            concurrency=sum(part.concurrency for part in parts),
+            in_flight=sum(part.in_flight for part in parts),
+            pause=waiting.pause,
+            reason=waiting.reason,
+            outage=all(part.outage for part in parts),
+            trouble=next((part.trouble for part in parts if part.trouble), ""),
+        )
 
 
 class Watch:

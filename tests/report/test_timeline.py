@@ -50,7 +50,7 @@ def test_ten_thousand_names_take_no_more_room():
     timeline = Timeline()
     for chunk in range(10):
         timeline.add(np.arange(1_000, dtype=np.uint16) + 1_000 * chunk, times(*[START] * 1_000), None)
-    assert timeline._counts.shape == (MOST_NAMES + 1, 2, 1)
+    assert timeline.counts.shape == (MOST_NAMES + 1, 2, 1)
     found = binned(timeline, [f"n{i}" for i in range(10_000)])
     assert found is not None
     assert found.others == 10_000 - 12
@@ -67,7 +67,7 @@ def test_a_wrong_century_costs_no_memory_and_is_told():
         times(datetime(24, 1, 1, tzinfo=UTC), START, datetime(9998, 1, 1, tzinfo=UTC)),
         np.array([False, True, False]),
     )
-    assert timeline._counts.size <= 2 * 2_400
+    assert timeline.counts.size <= 2 * 2_400
     found = binned(timeline, ["a"])
     assert found is not None
     assert (found.unit, found.before_2000, found.total) == ("year", 3, 7)
@@ -105,7 +105,7 @@ def test_days_and_hours_are_those_of_the_zone(found, zone, size):
     assert timeline.midnight == sum(one.timetz().replace(tzinfo=None) == datetime.min.time() for one in local)
     starts, counts = timeline.days()
     days = [one.date() for one in local]
-    if timeline._months:
+    if timeline.in_months:
         days = [day.replace(day=1) for day in days]
     told = {
         str(np.datetime64(int(start), "D")): int(count)

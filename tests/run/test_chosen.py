@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill import chosen as module
+from backfill.arrays import hashes
 from backfill.chosen import first_of, first_of_each, sends
-from backfill.index import Index, State, hashes
+from backfill.index import Index, State
 
 EVENT = st.tuples(st.sampled_from("abc"), st.booleans(), st.sampled_from([State.NEW, State.DELIVERED, State.KEPT]))
 

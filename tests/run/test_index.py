@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfill import index as index_module
-from backfill.index import Index, LateProblem, State, UInt64s, checksum, hashes, place_of
+from backfill import arrays as array_module
+from backfill.arrays import UInt64s, checksum, hashes, place_of
+from backfill.index import Index, LateProblem, State
 
 ROWS_A_FILE = 7
 
@@ -204,9 +205,9 @@ def test_rows_and_files_beyond_32_bits():
 def test_what_is_repeated_is_found_in_parts_too(parts, at_once):
     """Sorted range by range, as the millions are, it is what a plain count finds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_module, "SORTED_AT_ONCE", at_once)
+        patch.setattr(array_module, "SORTED_AT_ONCE", at_once)
         # Spread over all of the numbers, as hashes are.
         arrays = [np.array(part, np.uint64) * np.uint64(2**58 + 1) for part in parts]
-        found = index_module._repeated(arrays)
+        found = array_module.repeated(arrays)
     numbers = [int(one) for part in arrays for one in part]
     assert found.tolist() == sorted({one for one in numbers if numbers.count(one) > 1})

@@ -1,0 +1,216 @@
+"""Runs on a real Ray cluster of three nodes on this machine: the same result, the same limit, whatever dies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfill.observer import Observer
+from backfill.pipeline import Sending
+from backfill.run import Result, run
+from backfill.sandbox import Options, SandboxThread
+from backfill.settings import Flags
+from tests.end_to_end.support import COMMAND, ROOT, SECRET, Shop, balanced
+
+# Ray's own threads and processes leave files open at their end.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray")]
+
+STORE = "64e5a8a1af49a89df37e4ee7"
+PART_BYTES = 4_000
+AWAY = ("started", "finished", "seconds", "requests", "statuses", "pauses", "mapping")
+
+
+@pytest.fixture(scope="module")
+def nodes(require) -> Iterator[Any]:
+    """A cluster: a head and two nodes, of one core each."""
+    require(importlib.util.find_spec("ray"), "Ray is not installed")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    whole = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    for _ in range(2):
+        whole.add_node(num_cpus=1)
+    yield whole
+    whole.shutdown()
+
+
+@pytest.fixture
+def engine(nodes) -> Iterator[Any]:
+    """The engine on this cluster, with small parts."""
+    from backfill.cluster.onray import Cluster, OnRay
+
+    with Cluster(nodes.address) as cluster:
+        yield OnRay(cluster, most=PART_BYTES)
+
+
+@pytest.fixture
+def box() -> Iterator[SandboxThread]:
+    with SandboxThread(Options(rate=None)) as one:
+        yield one
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch) -> Iterator[Shop]:
+    made = Shop(tmp_path)
+    monkeypatch.setenv("REDO_API_SECRET", SECRET)
+    yield made
+    made.close()
+
+
+class Watching(Observer):
+    """Calls `then` once when so many events were accepted."""
+
+    def __init__(self, accepted: int = -1, then: Callable[[], None] = lambda: None) -> None:
+        self.accepted, self.then = accepted, then
+        self.seen: list[Sending] = []
+
+    def sending(self, state: Sending) -> None:
+        self.seen.append(state)
+        if 0 <= self.accepted <= state.accepted:
+            self.accepted = -1
+            self.then()
+
+
+def flags(box: SandboxThread, state: Path, **more: Any) -> Flags:
+    return Flags(**{"store": STORE, "base_url": box.base_url, "state": state, "rate": 400.0, **more})
+
+
+def plain(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without what differs from run to run."""
+    return {key: value for key, value in balanced(summary).items() if key not in AWAY}
+
+
+def rejected(result: Result) -> list[str]:
+    path = result.folder / "rejected.csv"
+    return sorted(path.read_text().splitlines()) if path.exists() else []
+
+
+def workers(*titles: str) -> list[int]:
+    """The processes of Ray's that do this now."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                title = (entry / "cmdline").read_text().split("\0")[0]
+            except OSError:
+                continue
+            if any(title.startswith(f"ray::{one}") for one in titles):
+                found.append(int(entry.name))
+    return found
+
+
+def kill(*titles: str) -> None:
+    for process in workers(*titles):
+        os.kill(process, signal.SIGKILL)
+
+
+def test_it_is_as_on_one_machine(engine, shop, box):
+    """Files with twins, duplicates, conflicts and bad rows among them."""
+    for name in range(6):
+        shop.orders(90, f"orders_{name}.csv", start=80 * name)
+    shop.write("orders_7.csv", "order_id,at,email,total,note\n5,2024-01-06T10:00:05Z,c5@example.com,1.00,other\n"
+               "900,never,c@example.com,1,\n901,2024-01-01,no address,1,\n")  # fmt: skip
+    path = shop.mapping(files="orders_*.csv")
+    with SandboxThread(Options(rate=None)) as other:
+        here = run(path, flags(other, shop.folder / "here"), Observer())
+        assert here.status == 3
+        there = run(path, flags(box, shop.folder / "there"), Observer(), engine=engine)
+        assert box.ids(STORE) == other.ids(STORE)
+    first, second = plain(here.summary), plain(there.summary)
+    for one in (first, second):
+        del one["base_url"]
+    assert second == first
+    assert rejected(there) == rejected(here)
+    assert there.problems == here.problems
+    again = run(path, flags(box, shop.folder / "there"), Observer(), engine=engine)
+    assert again.summary["requests"] == 0
+    assert again.summary["events"]["already_delivered"] == first["events"]["accepted"]
+
+
+def test_a_worker_and_its_whole_node_die(nodes, engine, shop, box):
+    """What they held goes elsewhere; what they had recorded is not sent again; the limit holds all the time."""
+    ids = set()
+    for name in range(8):
+        ids |= shop.orders(150, f"orders_{name}.csv", start=150 * name)
+    path = shop.mapping(files="orders_*.csv")
+    extra = nodes.add_node(num_cpus=1)
+
+    def strike() -> None:
+        kill("send")
+        nodes.remove_node(extra, allow_graceful=False)
+
+    watching = Watching(200, strike)
+    began = time.monotonic()
+    result = run(path, flags(box, shop.state, rate=100.0), watching, engine=engine)
+    assert result.status == 0, result.error
+    assert balanced(result.summary)["events"]["accepted"] == len(ids)
+    assert box.ids(STORE) == ids
+    requests = box.summary().requests if hasattr(box, "summary") else result.summary["requests"]
+    assert requests <= 100 * (time.monotonic() - began) + 10
+    assert watching.seen[-1].accepted == len(ids)
+
+
+def test_the_holder_of_the_ledger_dies(engine, shop, box):
+    ids = shop.orders(600)
+    path = shop.mapping()
+    result = run(path, flags(box, shop.state, rate=150.0), Watching(100, lambda: kill("LedgerActor")), engine=engine)
+    assert result.status == 0, result.error
+    assert balanced(result.summary)["events"]["accepted"] == 600
+    assert box.ids(STORE) == ids
+
+
+def test_the_holder_of_the_rate_dies(engine, shop, box):
+    ids = shop.orders(600)
+    path = shop.mapping()
+    result = run(path, flags(box, shop.state, rate=150.0), Watching(100, lambda: kill("RateActor")), engine=engine)
+    assert result.status == 0, result.error
+    assert box.ids(STORE) == ids
+
+
+def test_a_secret_that_is_refused_stops_all_parts(engine, shop):
+    for name in range(4):
+        shop.orders(60, f"orders_{name}.csv", start=60 * name)
+    path = shop.mapping(files="orders_*.csv")
+    with SandboxThread(Options(rate=None, secrets=frozenset({"another"}))) as box:
+        result = run(path, flags(box, shop.state), Observer(), engine=engine)
+    assert result.status == 77
+    assert balanced(result.summary)["events"] | {"pending": 240} == result.summary["events"]
+
+
+def test_the_driver_dies_and_a_rerun_brings_the_rest(nodes, shop, box):
+    """The command on the cluster, killed; then the same on this machine alone, with the same ledger."""
+    ids = shop.orders(900)
+    shop.mapping()
+    env = {**os.environ, **shop.env, "REDO_BASE_URL": box.base_url, "PYTHONPATH": str(ROOT)}
+    words = ["run", "orders.yaml", "--rate", "150", "--ray", nodes.address, "--json"]
+    process = subprocess.Popen(
+        [*COMMAND, *words], cwd=shop.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 90
+    while len(box.ids(STORE)) < 100:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert process.stderr
+    process.stderr.close()
+    end = time.monotonic() + 60
+    while workers("LedgerActor") and time.monotonic() < end:
+        time.sleep(0.2)
+    arrived = len(box.ids(STORE))
+    assert arrived < 900
+    shop.env["REDO_BASE_URL"] = box.base_url
+    rest = shop.deliver("--rate", "2000")
+    assert rest.done.status == 0
+    assert rest.events["accepted"] + rest.events["already_delivered"] == 900
+    assert rest.events["already_delivered"] >= arrived - 64
+    assert box.ids(STORE) == ids
