@@ -210,7 +210,7 @@ class Backfill:
                 many = _apart(lambda world: check_many.check_stores(self.mapping, flags, watcher, world), world)
             data = many.data()
             told = {key: data[key] for key in _CHECKED}
-            return Check(status=many.status, **told, text=many.text(), error=many.error)
+            return Check(status=many.status, **told, report=None, text=many.text(), error=many.error)
         with watcher.raised():
             planned, found, settings = _apart(lambda world: checks.check(self.mapping, flags, watcher, world), world)
         error: BackfillError | None = None if new_ids else found.moved

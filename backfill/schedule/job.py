@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import time
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from backfill.printable import printable
 from backfill.schedule.zones import checked_zone, machine_zone
 from backfill.send import Target, check_base_url
 from backfill.settings import Flags, ledger_url, resolve, state_folder
+from backfill.stores import column_of
 
 __all__ = ["Job", "Options", "elsewhere", "plan_job"]
 
@@ -121,7 +122,9 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
     if ping:
         ping_url(ping)
     # What a run would not begin with is said now, not at night. The secret is not there yet.
-    settings = resolve(mapping, loaded.delivery, flags, {**environment, "REDO_API_SECRET": "none"})
+    # Of many stores each is looked at when it is known.
+    one = flags if column_of(loaded.delivery) is None or store else replace(flags, store="-")
+    settings = resolve(mapping, loaded.delivery, one, {**environment, "REDO_API_SECRET": "none"})
     Target(settings.base_url, settings.store, settings.secret)
     said = {
         "--not-newer-than": flags.not_newer_than,
