@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ BULK_COST, SINGLE_COST = 30e-6, 150e-6
 PLACE_RATE = 1.0
 WATCH_SECONDS = 0.5
 POLL_SECONDS = 0.1
+KNOCK_SECONDS = 10.0
 # How often the machines are counted.
 COUNT_SECONDS = 2.0
 # Ray itself sees to it that there are no more tasks on a machine than its cores carry.
@@ -63,11 +65,20 @@ _NUMBERS = count(1)
 def _ray() -> Any:
     # Ray would tell its makers that it is used, and by whom.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # What its own programs log is in its log files; a terminal is for people.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     try:
         import ray
     except ImportError:
         raise SettingsError("--ray: Ray is not installed", hint="pip install 'backfill[ray]'") from None
     return ray
+
+
+def _knock(address: str) -> None:
+    """Whether anybody listens there: Ray itself would try for minutes. Raises OSError."""
+    host, mark, port = address.rpartition(":")
+    if mark and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 class Cluster:
@@ -80,10 +91,12 @@ class Cluster:
         options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
         with kept():  # Ray sets a handler of its own
             try:
+                _knock(address)
                 self.ray.init(log_to_driver=False, configure_logging=False, logging_level="ERROR", **options)
             except Exception as error:
+                why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
                 raise StoppedError(
-                    f"--ray {address}: can't connect: {type(error).__name__}",
+                    f"--ray {address}: can't connect: {why}",
                     hint="see whether the cluster runs (`ray status`) and can be reached from here, then run again",
                 ) from error
         self._count()

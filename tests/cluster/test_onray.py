@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from backfill.errors import StoppedError
 from backfill.observer import Observer
 from backfill.pipeline import Sending
 from backfill.run import Result, run
@@ -173,6 +174,13 @@ def test_the_holder_of_the_rate_dies(engine, shop, box):
     result = run(path, flags(box, shop.state, rate=150.0), Watching(100, lambda: kill("RateActor")), engine=engine)
     assert result.status == 0, result.error
     assert box.ids(STORE) == ids
+
+
+def test_nobody_there():
+    from backfill.cluster.onray import Cluster
+
+    with pytest.raises(StoppedError, match="can't connect: Connection refused"):
+        Cluster("127.0.0.1:1")
 
 
 def test_a_secret_that_is_refused_stops_all_parts(engine, shop):
