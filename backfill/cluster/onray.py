@@ -35,11 +35,12 @@ from backfill.cluster.places import Call, LedgerActor, LostError, Plain, RateAct
 from backfill.cluster.scheduler import ATTEMPTS, Phase, Start
 from backfill.errors import BackfillError, SettingsError, StoppedError
 from backfill.ledger import Ledger
-from backfill.pipeline import Delivered, Delivery, Sending, interrupted
+from backfill.pipeline import Delivered, Delivery, Sending, deliver, interrupted
 from backfill.plan import Plan
 from backfill.read import PART_BYTES
 from backfill.send import Snapshot
 from backfill.signals import kept
+from backfill.survey import survey
 from backfill.tally import Survey
 
 __all__ = ["LOCAL", "Cluster", "OnRay"]
@@ -147,13 +148,16 @@ class OnRay:
                 f"{web[0]}: a file of a web server is fetched once, to one machine",
                 hint="with --ray put the export into object storage, or on a disk that all nodes share",
             )
+        if planned.export.is_here:
+            return survey(planned, ledger, *rest, **options)
         apart = Apart(_Hands(self._cluster), self._most)
         self._apart[id(ledger)] = apart
         return apart.survey(planned, ledger, *rest, **options)
 
     def deliver(self, delivery: Delivery) -> Delivered:
         """As `pipeline.deliver`, of what `survey` found with the same ledger."""
-        return self._apart.pop(id(delivery.ledger)).deliver(delivery)
+        apart = self._apart.pop(id(delivery.ledger), None)
+        return deliver(delivery) if apart is None else apart.deliver(delivery)
 
 
 def on(machine: str, *, alone: bool = False) -> Any:

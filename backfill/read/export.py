@@ -65,6 +65,11 @@ class Export:
     wanted: frozenset[str] | None = None
     in_paths: dict[int, dict[str, str | None]] = field(default_factory=dict)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether what is read lies on this machine alone, in one piece."""
+        return False
+
     def name(self, position: int) -> str:
         return self._names[position]
 

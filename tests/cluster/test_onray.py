@@ -176,6 +176,18 @@ def test_the_holder_of_the_rate_dies(engine, shop, box):
     assert box.ids(STORE) == ids
 
 
+def test_stores_by_column(engine, shop, box):
+    """The rows are parted on this machine, and sent from it."""
+    rows = [f"{'ab'[i % 2]},{i},2024-01-02T10:00:00Z,c{i}@example.com" for i in range(60)]
+    shop.write("all.csv", "\n".join(["shop,order_id,at,email", *rows]) + "\n")
+    event = {"value": None, "valueCurrency": None, "data": None}
+    path = shop.mapping(files="all.csv", delivery={"store": "{shop}"}, event=event)
+    result = run(path, Flags(base_url=box.base_url, state=shop.state, rate=400.0, yes=True), Observer(), engine=engine)
+    assert result.status == 0, result.error
+    assert box.ids("a") | box.ids("b") == {f"order:{i}" for i in range(60)}
+    assert result.summary["events"]["accepted"] == 60
+
+
 def test_nobody_there():
     from backfill.cluster.onray import Cluster
 
