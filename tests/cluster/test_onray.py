@@ -178,10 +178,9 @@ def test_the_holder_of_the_rate_dies(engine, shop, box):
 
 def test_stores_by_column(engine, shop, box):
     """The rows are parted on this machine, and sent from it."""
-    rows = [f"{'ab'[i % 2]},{i},2024-01-02T10:00:00Z,c{i}@example.com" for i in range(60)]
-    shop.write("all.csv", "\n".join(["shop,order_id,at,email", *rows]) + "\n")
-    event = {"value": None, "valueCurrency": None, "data": None}
-    path = shop.mapping(files="all.csv", delivery={"store": "{shop}"}, event=event)
+    rows = [f"{'ab'[i % 2]},{i},2024-01-02T10:00:00Z,c{i}@example.com,1.50,n" for i in range(60)]
+    shop.write("all.csv", "\n".join(["shop,order_id,at,email,total,note", *rows]) + "\n")
+    path = shop.mapping(files="all.csv", delivery={"store": "{shop}"})
     result = run(path, Flags(base_url=box.base_url, state=shop.state, rate=400.0, yes=True), Observer(), engine=engine)
     assert result.status == 0, result.error
     assert box.ids("a") | box.ids("b") == {f"order:{i}" for i in range(60)}
