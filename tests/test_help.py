@@ -154,6 +154,19 @@ def test_fifty_stores_are_moved_as_the_page_says(bash: Bash) -> None:
     ]
 
 
+def test_one_run_for_all_stores_is_as_the_page_says(bash: Bash, tmp_path: Path) -> None:
+    [declared] = blocks("stores", "yaml")
+    whole = yaml.safe_load(MAPPING) | {"delivery": (tree := yaml.safe_load(declared))["delivery"]}
+    whole["source"]["files"] = tree["source"]["files"]
+    (tmp_path / "stores" / "mapping.yaml").write_text(yaml.safe_dump(whole))
+    shutil.rmtree(tmp_path / "stores" / "hooli")
+    for secret in (tmp_path / "stores").glob("*/secret"):
+        secret.chmod(0o600)
+    said = bash("cd stores; backfill run mapping.yaml --yes --quiet --rate 100 2>&1; echo exit $?")
+    assert "2 of 2 stores done: 7 events accepted" in said
+    assert said.endswith("exit 0\n")
+
+
 @pytest.mark.slow
 def test_the_script_knows_what_a_status_means(bash: Bash, tmp_path: Path) -> None:
     [script] = blocks("exit", "sh")
