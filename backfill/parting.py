@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -47,6 +47,7 @@ class Parted(Export):
     pieces: Sequence[Piece] = ()
     lost: Sequence[Rejection] = ()
     rows: int = 0
+    by_file: ClassVar[bool] = False
 
     def chunks(self, skip: Collection[int] = ()) -> Iterator[Chunk]:
         """As of any export. The rows are those that were there when it was parted. Raises StorageError."""
