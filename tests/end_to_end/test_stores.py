@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
@@ -329,6 +330,17 @@ def test_one_file_of_many_is_cut(shop, box):
     assert codes["S1"] == 0
     assert box.ids("S1") == {f"order:{i}" for i in [*range(10), *range(40, 50)]}
     assert not {f"order:{i}" for i in range(20, 30)} & box.ids("N1")
+
+
+def test_few_rows_are_no_fault_where_files_are_unchanged(shop, box):
+    exports(shop, ["N1", "S1"], 3)
+    shop.mapping(files=PATHS, delivery={"store": "{store}"})
+    assert "6 rows, and --min-rows asks for 7" in shop.deliver(*WORDS, "--min-rows", "7", status=65).done.err
+    ago = time.time() - 86_400
+    for path in (shop.folder / "exports").glob("*/*.csv"):
+        os.utime(path, (ago, ago))
+    shop.deliver(*WORDS, "--min-rows", "6")
+    assert shop.deliver(*WORDS, "--min-rows", "6").events == {"total": 6, "already_delivered": 6}
 
 
 def cut(shop, rows, name):
