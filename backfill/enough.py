@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from backfill.errors import ExportError
 from backfill.plan import Plan
 from backfill.printable import plural
 from backfill.tally import Survey
 
-__all__ = ["few_rows", "too_few", "warnings_of"]
+__all__ = ["too_few", "too_few_of_all", "warnings_of"]
 
 NO_ROWS = "the export holds no rows"
 NO_NEW_ROWS = "no file that is new or has changed holds a row"
@@ -28,10 +30,20 @@ def too_few(found: Survey, reading: Plan, least: int | None) -> ExportError | No
     rows = found.rows.read
     if least is None or rows >= least or not reading.export.files or _passed_over(found, reading):
         return None
-    return few_rows(rows, least)
+    return _few_rows(rows, least)
 
 
-def few_rows(rows: int, least: int) -> ExportError:
+def too_few_of_all(rest: Survey, stores: Sequence[tuple[Survey, Plan]], least: int | None) -> ExportError | None:
+    """As `too_few`, of an export to many stores: what was found of each, and what was read; `rest` is of none."""
+    rows = rest.rows.read + sum(found.rows.read for found, _ in stores)
+    if least is None or rows >= least or rest.unread or any(_passed_over(*one) for one in stores):
+        return None
+    if stores and not any(reading.export.files for _, reading in stores):
+        return None
+    return _few_rows(rows, least)
+
+
+def _few_rows(rows: int, least: int) -> ExportError:
     """That the export holds fewer rows than it should."""
     return ExportError(
         f"the export holds {plural(rows, 'row')}, and --min-rows asks for {least:,} at least: nothing was sent",

@@ -161,8 +161,9 @@ class Going:
             self.observer.note(f"warning: {warning}")
         look_for_new_names(self.found, self.ledger, self.settings)
         self.folder.change(self.found.changed.values())
+        # Of what was read: the numbers of `found` are of no use for files that were passed over.
         self.found.moved = moved(
-            self.planned,
+            self.reading,
             self.found,
             self.ledger,
             self.name,

@@ -23,7 +23,7 @@ import backfill
 from backfill.attempt import Attempt
 from backfill.copies import copy_run
 from backfill.engine import Engine
-from backfill.enough import few_rows
+from backfill.enough import too_few_of_all
 from backfill.errors import (
     BackfillError,
     BugError,
@@ -191,9 +191,9 @@ class _Many:
                 self._without_secret(going, one)
             if isinstance(going.error, InterruptedRun):
                 raise going.error
-        rows = self.rest.rows.read + sum(going.found.rows.read for going in self.goings.values())
-        if self.settings.min_rows is not None and rows < self.settings.min_rows:
-            raise few_rows(rows, self.settings.min_rows)
+        read = [(going.found, going.reading) for going in self.goings.values() if hasattr(going, "reading")]
+        if few := too_few_of_all(self.rest, read, self.settings.min_rows):
+            raise few
 
     def _parted(self) -> list[Part]:
         place = new_place(self.folder.path)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -47,6 +47,7 @@ class Parted(Export):
     pieces: Sequence[Piece] = ()
     lost: Sequence[Rejection] = ()
     rows: int = 0
+    by_file: ClassVar[bool] = False
 
     def chunks(self, skip: Collection[int] = ()) -> Iterator[Chunk]:
         """As of any export. The rows are those that were there when it was parted. Raises StorageError."""
@@ -192,7 +193,7 @@ class _Sorting:
         for store, name, file in rows.select(STORE, NAME, FILE).unique(maintain_order=True).iter_rows():
             self.names.setdefault(store, {})[name] = None
             self.files.setdefault(store, set()).add(file)
-            self.pieces.setdefault(store, [])
+            self.pieces.setdefault(store, [*self.unread] if self.planned.shaper.grouping else [])
         for (store,), mine in rows.drop(NAME).partition_by(STORE, as_dict=True, include_key=False).items():
             self.waiting.setdefault(str(store), []).append(mine)
         self.rows += rows.height
@@ -211,9 +212,13 @@ class _Sorting:
         """Nothing is sent of a file that can't be read to its end."""
         self._write()
         self.unread.append(unread)
+        # What of the file could not be read may be of any store: half a group beside it, or rows below its mark.
+        shaper = self.planned.shaper
         for store, pieces in self.pieces.items():
-            if unread.file in self.files[store]:
+            if unread.file in self.files[store] or shaper.grouping:
                 pieces.append(unread)
+        if shaper.since is not None and not shaper.grouping and not self.lost:
+            self.lost.append(Rejection(unread.file, 0, "unread", ""))
 
     def _write(self) -> None:
         waiting, self.waiting, self.rows, self.bytes = self.waiting, {}, 0, 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import polars as pl
 
@@ -64,6 +64,8 @@ class Export:
     older: Older | None = None
     wanted: frozenset[str] | None = None
     in_paths: dict[int, dict[str, str | None]] = field(default_factory=dict)
+    # Whether its rows are read from its files, so that some of these are a part of it.
+    by_file: ClassVar[bool] = True
 
     @property
     def is_here(self) -> bool:

@@ -24,6 +24,8 @@ def split(export: Export, most: int = PART_BYTES) -> list[Export]:
 
     Raises ExportError for a Parquet file whose footer can't be read.
     """
+    if not export.by_file:
+        return [replace(export, notes=[], older=None)]
     parts: list[list[OpenedFile]] = [[]]
     size = 0
     for piece, bytes_of in _pieces(export, most):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 
@@ -329,6 +330,54 @@ def test_one_file_of_many_is_cut(shop, box):
     assert codes["S1"] == 0
     assert box.ids("S1") == {f"order:{i}" for i in [*range(10), *range(40, 50)]}
     assert not {f"order:{i}" for i in range(20, 30)} & box.ids("N1")
+
+
+def test_few_rows_are_no_fault_where_files_are_unchanged(shop, box):
+    exports(shop, ["N1", "S1"], 3)
+    shop.mapping(files=PATHS, delivery={"store": "{store}"})
+    assert "6 rows, and --min-rows asks for 7" in shop.deliver(*WORDS, "--min-rows", "7", status=65).done.err
+    ago = time.time() - 86_400
+    for path in (shop.folder / "exports").glob("*/*.csv"):
+        os.utime(path, (ago, ago))
+    shop.deliver(*WORDS, "--min-rows", "6")
+    assert shop.deliver(*WORDS, "--min-rows", "6").events == {"total": 6, "already_delivered": 6}
+
+
+def cut(shop, rows, name):
+    """A file that can't be read to its end, which holds these rows before it."""
+    column(shop, rows, name)
+    path = shop.folder / name
+    good = path.read_text()
+    path.write_text(good + 'N1,99,"2024-01-01\n')
+    return path, good
+
+
+def test_rows_behind_a_cut_may_be_of_any_store(shop, box):
+    """The mark of a store that has none before the cut must not pass those that may be behind it."""
+    path, good = cut(shop, [("N1", 1)], "a.csv")
+    column(shop, [("S1", 25)], "b.csv")
+    since = {"since": {"column": "at", "lookback": "1d"}}
+    shop.mapping(files=["a.csv", "b.csv"], source=since, delivery={"store": "{shop}"})
+    assert whole(shop.deliver(*WORDS, status=65))["S1"] == 0
+    path.write_text(good + "S1,2,2024-01-03T10:00:00Z,c2@example.com,1.50,n2\n")
+    assert shop.deliver(*WORDS).events["accepted"] == 2
+    assert box.ids("S1") == {"order:2", "order:25"}
+
+
+def test_a_group_behind_a_cut_may_be_of_any_store(shop, box):
+    path, good = cut(shop, [("N1", 1)], "a.csv")
+    column(shop, [("S1", 2), ("S1", 3)], "b.csv")
+    shop.mapping(
+        files=["a.csv", "b.csv"],
+        source={"group_by": ["order_id"]},
+        event={"value": {"sql": "SUM(CAST(total AS DOUBLE))"}},
+        delivery={"store": "{shop}"},
+    )
+    assert whole(shop.deliver(*WORDS, status=65))["S1"] == 65
+    assert box.ids("S1") == {"order:3"}
+    path.write_text(good + "S1,2,2024-01-03T10:00:02Z,c2@example.com,1.50,n2\n")
+    assert "changed" not in shop.deliver(*WORDS).events
+    assert box.ids("S1") == {"order:2", "order:3"}
 
 
 def test_the_ledger_is_one_for_all(shop, box):

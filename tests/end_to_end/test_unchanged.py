@@ -199,6 +199,25 @@ def test_other_ids_are_still_noticed(shop, box):
     assert box.ids(STORE) == {"order:0", "order:1", "order:2", "o:20", "o:21"}
 
 
+def test_ids_of_an_earlier_mapping_are_noticed_beside_a_file_that_is_passed_over(shop, box):
+    new, old = (shop.folder / name for name in ("a.csv", "z.csv"))
+    shop.orders(3, "z.csv")
+    shop.mapping(files="*.csv", delivery=BULK)
+    shop.deliver()
+    # A night in which the old file is not there tells nothing of its ids.
+    good = old.read_text()
+    old.unlink()
+    shop.orders(2, "a.csv", start=20)
+    settle(new)
+    shop.mapping(files="*.csv", event={"uniqueId": "o:{order_id}"}, delivery=BULK)
+    shop.deliver()
+    old.write_text(good)
+    run = shop.deliver(status=78)
+    assert "3 events that this mapping delivered" in run.done.err
+    assert run.events == {"total": 5, "already_delivered": 2, "pending": 3}
+    assert box.ids(STORE) == {"order:0", "order:1", "order:2", "o:20", "o:21"}
+
+
 def test_the_records_go_with_the_ledger(shop, box):
     """A ledger from a backup knows no more files than it knows events."""
     shop.orders(10, "a.csv")

@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 from backfill import mapping as mappings
 from backfill.cluster.apart import Apart
 from backfill.ledger import Ledger, RunInfo, Target
+from backfill.mapping import StoreColumn
+from backfill.parting import part
 from backfill.plan import Plan, plan
+from backfill.read import split
 from backfill.records import FILE, ROW, Outcome, Rejection
 from backfill.survey import survey
 from backfill.tally import Survey
@@ -227,3 +230,17 @@ def test_source_since_is_the_same_in_parts(tmp_path):
     one, parts = _both(_planner(tmp_path, "template", source), None, not_newer_than="72h")
     assert parts == one
     assert one["window"]["greatest"]
+
+
+def test_rows_that_were_put_aside_by_store_are_one_part(tmp_path):
+    """All files of the export tell nothing of where they lie: each part would hold all of them."""
+    rows = _rows([(number, 1, number % 5, 0) for number in range(60)])
+    _files(tmp_path, rows, "csv")
+    text = MAPPING.format(source="", unique_id=UNIQUE_IDS["template"])
+    (tmp_path / "m.yaml").write_text(text + 'delivery: {store: "{name}"}\n')
+    planned = plan(mappings.read(tmp_path / "m.yaml"), NOW)
+    whole = Survey()
+    column = StoreColumn(column="name", map={"Event 1": "S1"})
+    (one,) = part(planned, column, tmp_path / "stores.arrow", lambda _: None, lambda *_: None, whole)
+    exports = split(one.planned.export, 1)
+    assert sum(chunk.frame.height for export in exports for chunk in export.chunks()) == 60
