@@ -15,6 +15,7 @@ import polars as pl
 from backfill.errors import ExportError
 from backfill.mapping import CsvOptions, Source
 from backfill.read import Export, OpenedFile, open_export
+from backfill.read.dialect import csv_reader
 from backfill.read.files import open_bytes
 from backfill.records import FILE, Chunk, Rejection
 
@@ -25,6 +26,8 @@ BYTES = 64_000_000
 HEAD_BYTES = 65_536
 OTHER_FILES = 8
 MOST_LINES = 12
+# How many cells of a title are filled, as in "Orders;;;March;", and how many names of a header are missing, at most.
+MOST_TITLES = 2
 # What no column is called: an address, a number with a fraction, a date, a phone number.
 NO_NAME = re.compile(
     r"[^@\s]+@[^@\s]+\.\w+|[+-]?\d+[.,]\d+|\d{4}-\d\d-\d\d.*|\d\d?[/.]\d\d?[/.]\d{2,4}.*|\+?\d[\d ().-]{7,}\d"
@@ -96,7 +99,11 @@ def take_sample(entry: str, base: Path, rows: int = ROWS) -> Sample:
         source = source.model_copy(update={"csv": CsvOptions(header=False)})
         export = open_export(source, base)
     kept, whole = _kept(export, rows)
-    if _is_torn(kept):
+    if title := _padded_title(export.files[0]):
+        source = source.model_copy(update={"csv": source.csv.model_copy(update={"skip_lines": title})})
+        export = open_export(source, base)
+        kept, whole = _kept(export, rows)
+    elif _is_torn(kept):
         # What stands above the header was taken for it, so that no row has its width.
         for lines in range(1, MOST_LINES):
             below = source.model_copy(update={"csv": source.csv.model_copy(update={"skip_lines": lines})})
@@ -118,6 +125,29 @@ def take_sample(entry: str, base: Path, rows: int = ROWS) -> Sample:
         source=source,
         above=_above(export.files[0]),
     )
+
+
+def _padded_title(opened: OpenedFile) -> int:
+    """How many lines a title takes above the header, which a spreadsheet has filled up to the width of the rows.
+
+    The mapping says how many they are, since to a reader such a row could be one of names, or of data.
+    """
+    dialect = opened.dialect
+    if dialect is None or not dialect.header or len(dialect.columns) < MOST_TITLES + 2:
+        return 0
+    with open_bytes(opened.file) as file:
+        text = file.read(HEAD_BYTES).decode(dialect.encoding, "replace").removeprefix("\ufeff")
+    reader = csv_reader(iter(io.StringIO(text, newline="").readlines()), dialect.separator, dialect.quote)
+    above = 0
+    for number, cells in enumerate(islice(reader, MOST_LINES)):
+        filled = sum(1 for cell in cells if cell.strip())
+        if filled > len(cells) - MOST_TITLES and len(cells) == len(dialect.columns):
+            names = not any(NO_NAME.fullmatch(cell.strip()) for cell in cells)
+            return above if number and names else 0
+        if filled > MOST_TITLES or any(NO_NAME.fullmatch(cell.strip()) for cell in cells[:1]):
+            return 0
+        above = reader.line_num
+    return 0
 
 
 def _above(opened: OpenedFile) -> tuple[str, ...]:

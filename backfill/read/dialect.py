@@ -17,6 +17,8 @@ __all__ = ["HEAD_BYTES", "CsvSettings", "Dialect", "Utf8Stream", "csv_reader", "
 HEAD_BYTES = 256 * 1024
 SEPARATORS = ",;\t|"
 SAMPLE_ROWS = 200
+# A separator makes more rows than this of one width.
+MOST_ROWS = 0.5
 # The score of a separator that is nowhere.
 NONE = (0.0, 1)
 BOMS = (
@@ -95,7 +97,7 @@ def sniff(head: bytes, whole: bool, settings: CsvSettings) -> Dialect | None:
         return None
     quote = settings.quote if settings.quote is not None else _quote(lines)
     rows_by = {one: _rows(lines, one, quote, comment) for one in settings.separator or SEPARATORS if one in text}
-    separator = settings.separator or max(SEPARATORS, key=lambda one: _score(rows_by[one]) if one in rows_by else NONE)
+    separator = settings.separator or _separator(rows_by)
     rows = rows_by[separator] if separator in rows_by else _rows(lines, separator, quote, comment)
     skip = settings.skip_lines if settings.skip_lines is not None else _preamble(rows)
     body = [cells for line, cells in rows if settings.skip_lines is not None or line >= skip]
@@ -315,6 +317,23 @@ def csv_reader(lines: Iterator[str], separator: str, quote: str, *, strict: bool
     if quote:
         return csv.reader(lines, delimiter=separator, quotechar=quote, strict=strict)
     return csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE, strict=strict)
+
+
+def _separator(rows_by: dict[str, list[tuple[int, list[str]]]]) -> str:
+    """The one that makes rows of one width.
+
+    Of several the one whose rows begin first, with the header: the decimal comma of the rows below stands in no name,
+    and some rows that are ragged don't make it the separator.
+    """
+    scores = {one: _score(rows_by[one]) if one in rows_by else NONE for one in SEPARATORS}
+
+    def worth(one: str) -> tuple[bool, int, tuple[float, int]]:
+        share, width = scores[one]
+        often = share > MOST_ROWS
+        first = next(line for line, cells in rows_by[one] if len(cells) == width) if often else 0
+        return often, -first, scores[one]
+
+    return max(SEPARATORS, key=worth)
 
 
 def _score(rows: list[tuple[int, list[str]]]) -> tuple[float, int]:

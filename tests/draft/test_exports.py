@@ -153,6 +153,23 @@ def test_a_file_of_unknown_suffix(shelf):
     assert shelf.check(drafted)[1].events()["ready"] == 2
 
 
+@pytest.mark.parametrize(
+    "above", ["Orders of March;;;\n;;;\n", "Orders;;made on Monday;\n\n;;;\n", '"Orders\nof March";;;\n']
+)
+def test_a_title_as_a_spreadsheet_pads_it(shelf, above):
+    header, rows = "id;email;created;total\n", [f"{n};a{n}@example.com;2024-01-01T00:00:00Z;{n}\n" for n in range(9)]
+    drafted = shelf.draft("orders.csv", above + header + "".join(rows))
+    lines = above.count("\n")
+    assert line_of(drafted.text, "csv:") == f"csv: {{skip_lines: {lines}}}"
+    assert shelf.check(drafted)[1].events()["ready"] == 9
+
+
+@pytest.mark.parametrize("first", ["a@example.com;;;", "id;;;", ";;x;", "id;email;;"])
+def test_what_is_no_title_is_not_skipped(shelf, first):
+    rows = [f"{n};a{n}@example.com;2024-01-01T00:00:00Z;{n}\n" for n in range(9)]
+    assert "skip_lines" not in shelf.draft("orders.csv", first + "\n" + "".join(rows)).text
+
+
 def test_lines_above_the_header(shelf):
     head = "Report;2024\nmade;on Monday\n"
     drafted = shelf.draft(

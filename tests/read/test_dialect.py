@@ -106,6 +106,23 @@ def test_separators_are_found(tmp_path: Path, separator: str) -> None:
     assert found.rows == [("1", "a,b;c"), ("2", 'say "x"'), ("3", None)]
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "ragged", "separator"),
+    [
+        ("Nr;Tag;Preis;Summe", "B{n};1.2.2024;1,5{n};1.234,50", "B7;1.2.2024", ";"),
+        ("Nr;Tag;Preis;Summe", "B{n};1.2.2024;1,5{n};1.234,50", "B7;1.2.2024;1,50;2,50;x, y", ";"),
+        ("id,tags,email", "{n},a;b;c;d;e,a{n}@example.com", "7,a;b;c;d;e", ","),
+    ],
+)
+def test_what_is_in_the_cells_is_no_separator(
+    tmp_path: Path, header: str, row: str, ragged: str, separator: str
+) -> None:
+    text = "\n".join([header, *(row.format(n=n) for n in range(20)), ragged, ""])
+    found = read_text(tmp_path, text)
+    assert found.columns == header.split(separator)
+    assert len(found.rows) == 20
+
+
 def test_single_quotes_are_found(tmp_path: Path) -> None:
     found = read_text(tmp_path, "id,name\n'1','a,b'\n'2','c'\n'3','d'\n")
     assert found.rows == [("1", "a,b"), ("2", "c"), ("3", "d")]
