@@ -21,9 +21,10 @@ from typing import Self
 
 import anyio
 
+from backfill.errors import StoppedError
 from backfill.pace import Clock, Rate
 
-__all__ = ["ANSWER_WITHIN", "GRACE", "HORIZON", "SUCCESSION", "Ask", "Lease", "LeasedPace", "Leases"]
+__all__ = ["ANSWER_WITHIN", "GIVEN_UP_AFTER", "GRACE", "HORIZON", "SUCCESSION", "Ask", "Lease", "LeasedPace", "Leases"]
 
 # How far ahead slots are handed out: what a dead worker loses, and what may still leave after a 429.
 HORIZON = 0.25
@@ -45,6 +46,8 @@ SOON = 0.01
 # A holder that does not answer: waits between asks, doubled up to the longest.
 FIRST_BACKOFF = 0.1
 LONGEST_BACKOFF = 5.0
+# One that has not answered for so long does not come back by itself.
+GIVEN_UP_AFTER = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +264,8 @@ class LeasedPace:
         async with LeasedPace("worker-3", ask, rate=95, clock=clock) as pace, Sender(..., pace=pace) as sender:
 
     `ask` calls the holder's `Leases.ask`; when it raises, or does not answer in time, it is asked again after a
-    while, and nothing is sent meanwhile: `unanswered_since` and `trouble` tell for how long already, and why.
+    while, and nothing is sent meanwhile: `unanswered_since` and `trouble` tell for how long already, and why. After
+    GIVEN_UP_AFTER `wait` raises StoppedError.
     `rate` is what is shown before the first answer.
     """
 
@@ -313,12 +317,21 @@ class LeasedPace:
             _wake(self._asker_nap)
             async with self._line:
                 while not self._taken(now := self._clock.monotonic()):
+                    self._see_whether_to_give_up(now)
                     if not self._slots:
                         _wake(self._asker_nap)  # they ran out while the loop was busy, with nobody to notice
                     with anyio.CancelScope() as self._line_nap:
                         await self._sleep(self._slots[0] - now if self._slots else math.inf)
         finally:
             self._waiting -= 1
+
+    def _see_whether_to_give_up(self, now: float) -> None:
+        since = self.unanswered_since
+        if since is not None and now - since >= GIVEN_UP_AFTER:
+            raise StoppedError(
+                f"who holds the store's rate has not answered for {now - since:.0f} s ({self.trouble})",
+                hint="see what the cluster's logs say of it, and run again: what was accepted is recorded",
+            )
 
     # ------------------------------------------------------------------------------------------------- slots
 
@@ -370,6 +383,7 @@ class LeasedPace:
                 self.unanswered_since = now - trip if self.unanswered_since is None else self.unanswered_since
                 self._not_before = now + min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**self._failures)
                 self._failures += 1
+                _wake(self._line_nap)
             else:
                 self._failures, self.unanswered_since, self.trouble = 0, None, ""
                 self._take_in(lease, now)

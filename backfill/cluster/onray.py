@@ -15,7 +15,9 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -57,6 +59,11 @@ POLL_SECONDS = 0.1
 KNOCK_SECONDS = 10.0
 # How often the machines are counted.
 COUNT_SECONDS = 2.0
+# Ray itself takes 15 s to notice that one is gone. One that can't be reached so often, one after the other, is.
+MISSES = 2
+ANSWER_SECONDS = 1.0
+# An actor that is there answers at once, and one that begins anew within that.
+PATIENCE = 10.0
 # Ray itself sees to it that there are no more tasks on a machine than its cores carry.
 PLACES_A_CORE = 4
 
@@ -100,11 +107,18 @@ class Cluster:
                     f"--ray {address}: can't connect: {why}",
                     hint="see whether the cluster runs (`ray status`) and can be reached from here, then run again",
                 ) from error
+        _quiet()
+        self._missed: Counter[str] = Counter()
         self._count()
         threading.Thread(target=self._count_on, name="machines", daemon=True).start()
 
     def _count(self) -> None:
         alive = [node for node in self.ray.nodes() if node["Alive"]]
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(_answers, alive))
+        for node, is_there in zip(alive, answers, strict=True):
+            self._missed[node["NodeID"]] = 0 if is_there else self._missed[node["NodeID"]] + 1
+        alive = [node for node in alive if self._missed[node["NodeID"]] < MISSES]
         cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in alive}
         self.dispatch.machines({node: many * PLACES_A_CORE for node, many in cores.items() if many})
 
@@ -125,6 +139,23 @@ class Cluster:
         self.close()
 
 
+def _answers(node: dict[str, Any]) -> bool:
+    """Whether somebody listens on a machine where its Ray does."""
+    try:
+        socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _quiet() -> None:
+    """What Ray does about a worker that dies it says on stdout, whatever it is told: among a command's own lines."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_words, **_options: None
+
+
 class OnRay:
     """The engine that has a cluster's machines do the work. `most`: bytes of a part of an export."""
 
@@ -135,10 +166,7 @@ class OnRay:
     def ledger(self, open_ledger: Callable[[], Ledger]) -> Ledger:
         """The ledger that `open_ledger` opens, in an actor on this machine, where its file is."""
         ray = self._cluster.ray
-        here = on(ray.get_runtime_context().get_node_id(), alone=True)
-        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
-        actor = ray.remote(LedgerActor).options(**options)
-        holder = actor.remote(open_ledger)
+        holder = ray.remote(LedgerActor).options(**here(ray)).remote(open_ledger)
         return cast("Ledger", FarLedger(Call(holder), None, got(holder.warnings.remote())))
 
     def survey(self, planned: Plan, ledger: Ledger | None, *rest: Any, **options: Any) -> Survey:
@@ -165,6 +193,12 @@ def on(machine: str, *, alone: bool = False) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(machine, soft=not alone)
+
+
+def here(ray: Any) -> dict[str, Any]:
+    """An actor's place: this machine, without which there is no run. No other's end is to stop all workers."""
+    machine = on(ray.get_runtime_context().get_node_id(), alone=True)
+    return {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": machine}
 
 
 class _Hands:
@@ -233,8 +267,7 @@ class _Sending:
         take: Callable[[int, work.Sent], None],
     ) -> None:
         self.ray, self.dispatch, self.store = hands.ray, hands.dispatch, hands.store
-        actor = self.ray.remote(RateActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1)
-        self.holder = actor.remote()
+        self.holder = self.ray.remote(RateActor).options(**here(self.ray)).remote()
         self.delivery, self.take = delivery, take
         self.jobs = list(jobs)
         self.running: dict[Any, Start] = {}
@@ -261,7 +294,8 @@ class _Sending:
                 self._start()
                 await self._end()
             around.cancel_scope.cancel()
-        await self._report()
+        with anyio.move_on_after(PATIENCE):
+            await self._report()
         return self.stopped
 
     def _start(self) -> None:
@@ -275,9 +309,13 @@ class _Sending:
                 is_part=delivery.limit is not None or delivery.limit_each is not None,
                 again=again,
             )
-            task = self.ray.remote(send).options(
-                max_retries=0, num_cpus=self.cpus, scheduling_strategy=on(start.worker)
-            )
+            for ref in [ref for ref, other in self.running.items() if other.split == start.split]:
+                # Its machine is taken for gone. If it is not after all, this one is not to send the same.
+                del self.running[ref]
+                self.ray.cancel(ref, force=True)
+            # Nowhere else: what is taken for gone with its machine would be sent by two.
+            there = on(start.worker, alone=True)
+            task = self.ray.remote(send).options(max_retries=0, num_cpus=self.cpus, scheduling_strategy=there)
             self.running[task.remote(backfill.__version__, self.holder, plain, *self.jobs[number])] = start
 
     async def _end(self) -> None:

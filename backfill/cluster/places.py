@@ -7,25 +7,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import backfill
 from backfill.cluster import work
 from backfill.cluster.holder import LedgerHolder, RateHolder
-from backfill.cluster.lease import Ask, Lease, LeasedPace
+from backfill.cluster.lease import GIVEN_UP_AFTER, Ask, Lease, LeasedPace
 from backfill.errors import BackfillError, BugError, ExportError, SettingsError, StoppedError, StorageError
 from backfill.ledger import Ledger
 from backfill.ledger import Target as LedgerTarget
 from backfill.pace import SystemClock
 from backfill.pipeline import Sending
+from backfill.send import Target
 from backfill.signals import Stop
 from backfill.world import World
 
 __all__ = ["Call", "LedgerActor", "LostError", "Plain", "RateActor", "do", "got", "send"]
 
 BEAT_SECONDS = 0.5
+ANSWER_SECONDS = 10.0
 
 
 class LostError(StoppedError):
@@ -138,8 +140,7 @@ def send(version: str, holder: Any, plain: Plain, *job: Any) -> work.Sent:
     import ray
 
     _same(version)
-    while (target := ray.get(holder.target.remote())) is None:
-        time.sleep(BEAT_SECONDS)
+    target = _target(holder)
     heart = _Heart(holder, plain.number)
     me = f"{ray.get_runtime_context().get_worker_id()}-{plain.number}"
     clock = SystemClock()
@@ -166,6 +167,22 @@ def send(version: str, holder: Any, plain: Plain, *job: Any) -> work.Sent:
         return thread.submit(work.send_part, *(*job, errand)).result()
 
 
+def _target(holder: Any) -> Target:
+    """Where events go, as soon as the holder knows."""
+    import ray
+
+    until = time.monotonic() + GIVEN_UP_AFTER
+    while time.monotonic() < until:
+        with suppress(ray.exceptions.GetTimeoutError):
+            if (target := ray.get(holder.target.remote(), timeout=ANSWER_SECONDS)) is not None:
+                return cast("Target", target)
+        time.sleep(BEAT_SECONDS)
+    raise StoppedError(
+        f"who holds the store's rate has not answered for {GIVEN_UP_AFTER:.0f} s",
+        hint="see what the cluster's logs say of it, and run again: what was accepted is recorded",
+    )
+
+
 class _Heart:
     """Tells the holder how far a part is, and learns from it when to stop."""
 
@@ -184,7 +201,7 @@ class _Heart:
 
         while not self._done.wait(BEAT_SECONDS):
             try:
-                asked = ray.get(self._holder.beat.remote(self._number, self._state))
+                asked = ray.get(self._holder.beat.remote(self._number, self._state), timeout=ANSWER_SECONDS)
             except ray.exceptions.RayError:
                 continue  # it begins anew elsewhere
             while self.stop.asked < min(asked, 2):

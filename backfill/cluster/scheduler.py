@@ -46,6 +46,7 @@ class _Store:
     limit: float  # events/s
     waiting: dict[Phase, deque[Split]] = field(default_factory=lambda: {phase: deque() for phase in Phase})
     running: Counter[Phase] = field(default_factory=Counter)
+    where: Counter[str] = field(default_factory=Counter)  # sends that run, by worker
     to_check: int = 0  # events of all its checks, done or not
     to_send: int | None = None  # events that are not sent yet; None before its sends are known
     version: int = 0  # of its place in the queue
@@ -129,6 +130,8 @@ class Scheduler:
         store = self._stores[split.store]
         store.waiting[split.phase].remove(split)
         store.running[split.phase] += 1
+        if split.phase is Phase.SEND:
+            store.where[worker] += 1
         self._running[split] = worker
         self._free_count -= 1
         self._set_free(worker, self._places[worker] - 1)
@@ -200,23 +203,30 @@ class Scheduler:
             heapq.heappush(self._queue, entry)
 
     def _place_for(self, split: Split) -> str:
-        """A free place where it has not failed yet, if there is one: on the worker with the most free places."""
+        """A free place on the worker with the most free ones.
+
+        If there is one, where the split has not failed yet; and where its store sends nothing: so that one worker's
+        end does not stop a store that sends from two.
+        """
         tried = self._tried.get(split, [])
+        mine = self._stores[split.store].where if split.phase is Phase.SEND else {}
         passed_over = []
-        fallback = None
-        found = None
+        second = third = found = None
         while found is None and self._free:
             free, worker = self._free[0]
             if self._places.get(worker, 0) != -free or not free:
                 heapq.heappop(self._free)
             elif worker in tried:
                 passed_over.append(heapq.heappop(self._free))
-                fallback = fallback or worker
+                third = third or worker
+            elif mine.get(worker):
+                passed_over.append(heapq.heappop(self._free))
+                second = second or worker
             else:
                 found = worker
         for entry in passed_over:
             heapq.heappush(self._free, entry)
-        chosen = found or fallback
+        chosen = found or second or third
         assert chosen is not None
         return chosen
 
@@ -230,7 +240,12 @@ class Scheduler:
     def _end(self, split: Split) -> str:
         store = self._stores[split.store]
         store.running[split.phase] -= 1
-        return self._running.pop(split)
+        worker = self._running.pop(split)
+        if split.phase is Phase.SEND:
+            store.where[worker] -= 1
+            if not store.where[worker]:
+                del store.where[worker]
+        return worker
 
     def _release(self, split: Split) -> str:
         worker = self._end(split)
