@@ -148,7 +148,10 @@ def send(version: str, holder: Any, plain: Plain, *job: Any) -> work.Sent:
     async def ask(what: Ask) -> Lease:
         lease = await holder.ask.remote(what)
         if lease is None:
-            raise StoppedError("the holder of the rate began anew and does not know it yet")
+            raise StoppedError(
+                "the holder of the rate began anew and does not know it yet",
+                hint="run the same command again: what is recorded as delivered is not sent twice",
+            )
         return cast("Lease", lease)
 
     errand = work.Errand(

@@ -241,6 +241,7 @@ def open_bytes(file: ExportFile) -> BinaryIO:
 
 def _expand(entry: str, base: Path, declared: Format | None) -> list[tuple[str, str]]:
     if is_web(entry):
+        key(entry)  # which raises ValueError for what is no URL
         return [(entry, web_name(entry))]
     if is_stored(entry):
         return [(url, url) for url in expand(entry, lambda name: bool(declared or _suffix(name) in SUFFIXES))]

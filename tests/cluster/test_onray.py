@@ -140,7 +140,7 @@ def test_a_worker_and_its_whole_node_die(nodes, engine, shop, box):
     """What they held goes elsewhere; what they had recorded is not sent again; the limit holds all the time."""
     ids = set()
     for name in range(8):
-        ids |= shop.orders(150, f"orders_{name}.csv", start=150 * name)
+        ids |= shop.orders(70, f"orders_{name}.csv", start=70 * name)
     path = shop.mapping(files="orders_*.csv")
     extra = nodes.add_node(num_cpus=1)
 
@@ -148,7 +148,7 @@ def test_a_worker_and_its_whole_node_die(nodes, engine, shop, box):
         kill("send")
         nodes.remove_node(extra, allow_graceful=False)
 
-    watching = Watching(200, strike)
+    watching = Watching(100, strike)
     began = time.monotonic()
     result = run(path, flags(box, shop.state, rate=100.0), watching, engine=engine)
     assert result.status == 0, result.error
@@ -160,18 +160,18 @@ def test_a_worker_and_its_whole_node_die(nodes, engine, shop, box):
 
 
 def test_the_holder_of_the_ledger_dies(engine, shop, box):
-    ids = shop.orders(600)
+    ids = shop.orders(300)
     path = shop.mapping()
-    result = run(path, flags(box, shop.state, rate=150.0), Watching(100, lambda: kill("LedgerActor")), engine=engine)
+    result = run(path, flags(box, shop.state, rate=150.0), Watching(60, lambda: kill("LedgerActor")), engine=engine)
     assert result.status == 0, result.error
-    assert balanced(result.summary)["events"]["accepted"] == 600
+    assert balanced(result.summary)["events"]["accepted"] == 300
     assert box.ids(STORE) == ids
 
 
 def test_the_holder_of_the_rate_dies(engine, shop, box):
-    ids = shop.orders(600)
+    ids = shop.orders(300)
     path = shop.mapping()
-    result = run(path, flags(box, shop.state, rate=150.0), Watching(100, lambda: kill("RateActor")), engine=engine)
+    result = run(path, flags(box, shop.state, rate=150.0), Watching(60, lambda: kill("RateActor")), engine=engine)
     assert result.status == 0, result.error
     assert box.ids(STORE) == ids
 
@@ -206,7 +206,7 @@ def test_a_secret_that_is_refused_stops_all_parts(engine, shop):
 
 def test_the_driver_dies_and_a_rerun_brings_the_rest(nodes, shop, box):
     """The command on the cluster, killed; then the same on this machine alone, with the same ledger."""
-    ids = shop.orders(900)
+    ids = shop.orders(600)
     shop.mapping()
     env = {**os.environ, **shop.env, "REDO_BASE_URL": box.base_url, "PYTHONPATH": str(ROOT)}
     words = ["run", "orders.yaml", "--rate", "150", "--ray", nodes.address, "--json"]
@@ -226,10 +226,10 @@ def test_the_driver_dies_and_a_rerun_brings_the_rest(nodes, shop, box):
     while workers("LedgerActor") and time.monotonic() < end:
         time.sleep(0.2)
     arrived = len(box.ids(STORE))
-    assert arrived < 900
+    assert arrived < 600
     shop.env["REDO_BASE_URL"] = box.base_url
     rest = shop.deliver("--rate", "2000")
     assert rest.done.status == 0
-    assert rest.events["accepted"] + rest.events["already_delivered"] == 900
+    assert rest.events["accepted"] + rest.events["already_delivered"] == 600
     assert rest.events["already_delivered"] >= arrived - 64
     assert box.ids(STORE) == ids

@@ -15,7 +15,7 @@ SHARES = "reset_unstored=1%,reset_stored=1%,503=2%,429=2%,seed=58"
     ("endpoint", "events", "faults", "words"),
     [
         # At the rate of every run, and with a real API's pauses: each 429 costs a second and 30 % of the rate.
-        ("bulk", 50_000, "latency=200±200", ()),
+        ("bulk", 25_000, "latency=200±200", ()),
         ("single", 400, "latency=15±15,retry_after=0", ("--rate", "5000", "--concurrency", "32")),
     ],
 )

@@ -145,7 +145,7 @@ def test_a_store_that_fails_while_its_events_are_sent(shop: Shop, box: SandboxTh
     told = summary(shop)["events"]
     assert 0 < told["accepted"] < 60_000
     s3.answer = lambda _method, _path: None
-    assert run(shop, "s3.yaml", "--endpoint", "bulk").status == 0
+    assert run(shop, "s3.yaml", "--endpoint", "bulk", "--rate", "5000").status == 0
     assert summary(shop)["events"]["already_delivered"] == told["accepted"]
     assert len(box.ids(STORE)) == 60_000
 

@@ -219,7 +219,7 @@ def test_those_who_look_are_answered_and_hold_up_nobody(shop: Shop, start: Start
     shop.orders(3, "few.csv", 5_000)
     shop.mapping("few.yaml", "few.csv", delivery=BULK)
     last = shop.deliver(mapping="few.yaml").folder
-    ids = shop.orders(500)
+    ids = shop.orders(300)
     shop.mapping()
     process = shop.start("run", "orders.yaml", "--concurrency", "2", "--rate", "5000")
     eventually(lambda: box.summary().requests > 10, "some requests", process)

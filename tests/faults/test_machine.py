@@ -31,6 +31,7 @@ from tests.faults.test_kills import CALLS
 STORE = "64e5a8a1af49a89df37e4ee7"
 NUMBERS = st.integers(0, 11)
 BAD = "bad"
+EXAMPLES = 200 if os.environ.get("BACKFILL_EVERY_CALL") else 20
 # Points that nearly every run with something to send passes.
 POINTS = [
     f"{when}: {call}"
@@ -321,5 +322,5 @@ def test_any_order_of_events(zygote: Zygote) -> None:
     Machine.zygote = zygote
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=40, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=EXAMPLES, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
     )

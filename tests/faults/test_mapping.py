@@ -202,7 +202,7 @@ def test_numbers_by_their_type(shop: Shop, box: SandboxThread) -> None:
     assert found(shop, run, box, "data", "$extra") == [{name: columns[name][1] for name in names}, *wrong]
 
     shop.mapping("texts.yaml", "export.parquet", events=[PLACED | {"uniqueId": "text:{k}", "data": texts}])
-    shop.deliver(mapping="texts.yaml")
+    shop.deliver("--new-ids", mapping="texts.yaml")
     arrived = {one.unique_id: one.event["data"] for one in box.events() if str(one.unique_id).startswith("text")}
     assert arrived["text:k1"]["i64"] == "9223372036854775807"
     assert arrived["text:k2"]["u64"] == "18446744073709551615"

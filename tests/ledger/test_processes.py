@@ -80,7 +80,7 @@ def test_a_kill_loses_nothing_that_was_recorded(
 def test_many_kills_lose_nothing_that_was_recorded(
     ledgers: Ledgers, recorder: Recorder, state: Path, target: Target
 ) -> None:
-    kill_while_recording(ledgers, recorder, state, target, range(100, 125 if ledgers.kind == "sqlite" else 110))
+    kill_while_recording(ledgers, recorder, state, target, range(100, 112 if ledgers.kind == "sqlite" else 105))
 
 
 def test_a_second_run_is_turned_away_at_once(ledgers: Ledgers, recorder: Recorder, state: Path, target: Target) -> None:

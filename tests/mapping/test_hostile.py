@@ -212,7 +212,7 @@ def test_any_text_makes_a_draft(text: str) -> None:
         assert problem.render("m.yaml").isprintable()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(TREES, SHAPED))
 def test_any_tree_makes_a_draft(tree: object) -> None:
     draft = parse(written(tree))

@@ -175,7 +175,7 @@ ROWS = st.lists(
 
 @pytest.mark.parametrize("unique_id", UNIQUE_IDS)
 @pytest.mark.parametrize("how", ["csv", "parquet"])
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(ROWS, st.booleans())
 def test_parts_show_what_the_whole_shows(tmp_path_factory, unique_id, how, numbers, kept):
     folder = tmp_path_factory.mktemp("parts")
