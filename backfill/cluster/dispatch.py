@@ -21,6 +21,7 @@ class Dispatch:
         self._begun: Counter[Split] = Counter()
         self._current: dict[Split, Start] = {}
         self._starts: dict[str, deque[Start]] = {}
+        self._given_up: dict[str, list[Split]] = {}
         self._calls = 0
 
     def machines(self, places: Mapping[str, int]) -> None:
@@ -28,8 +29,11 @@ class Dispatch:
         with self._turn:
             for machine in self._machines.keys() - places.keys():
                 del self._machines[machine]
+                before = len(self._scheduler.given_up)
                 for split in self._scheduler.lost(machine):
                     self._current.pop(split, None)
+                for split in self._scheduler.given_up[before:]:
+                    self._given_up.setdefault(split.store, []).append(split)
             for machine in places.keys() - self._machines.keys():
                 self._machines[machine] = places[machine]
                 self._scheduler.join(machine, places[machine])
@@ -70,6 +74,11 @@ class Dispatch:
                 return False
             del self._current[start.split]
             return self._scheduler.broke(start.split)
+
+    def given_up(self, store: str) -> list[Split]:
+        """What of the store, since this was asked last, is not tried again: too many machines went with it."""
+        with self._turn:
+            return self._given_up.pop(store, [])
 
     def failed(self, store: str) -> None:
         """Nothing more of a store is to start."""

@@ -34,7 +34,7 @@ from backfill.cluster.apart import Apart
 from backfill.cluster.dispatch import Dispatch
 from backfill.cluster.holder import FarLedger
 from backfill.cluster.places import Call, LedgerActor, LostError, Plain, RateActor, do, got, send
-from backfill.cluster.scheduler import ATTEMPTS, Phase, Start
+from backfill.cluster.scheduler import ATTEMPTS, Phase, Split, Start
 from backfill.errors import BackfillError, SettingsError, StoppedError
 from backfill.ledger import Ledger
 from backfill.pipeline import Delivered, Delivery, Sending, deliver, interrupted
@@ -201,6 +201,14 @@ def here(ray: Any) -> dict[str, Any]:
     return {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": machine}
 
 
+def lost_too_often(why: str) -> StoppedError:
+    """What is told of a part that can't be done anywhere."""
+    return StoppedError(
+        f"a part of the export was lost {ATTEMPTS} times with the worker that had it ({why})",
+        hint="see what Ray's logs say of the workers; run again: what was accepted is recorded",
+    )
+
+
 class _Hands:
     """Tasks and the store's actor on a cluster."""
 
@@ -231,6 +239,8 @@ class _Hands:
                         start = running.pop(ref)
                         if self.dispatch.done(start):
                             ended.add(numbers[start.split])
+                    if self.dispatch.given_up(self.store):
+                        raise lost_too_often("its machine is gone")
                     if not running:
                         time.sleep(POLL_SECONDS)
                 near, *rest = refs.pop(number)
@@ -293,6 +303,8 @@ class _Sending:
             while self.left or self.running:
                 self._start()
                 await self._end()
+                for split in self.dispatch.given_up(self.store):
+                    self._lost(split, "its machine is gone")
             around.cancel_scope.cancel()
         with anyio.move_on_after(PATIENCE):
             await self._report()
@@ -331,7 +343,9 @@ class _Sending:
                 sent: work.Sent = await anyio.to_thread.run_sync(got, ref)
             except LostError as error:
                 if self.dispatch.broke(start):
-                    self._lost(start, error)
+                    self._lost(start.split, str(error))
+                elif self.stopped is not None:
+                    self.left.discard(start.split)
             except BackfillError as error:
                 if self._is_done(start):
                     self._stop(error)
@@ -353,14 +367,9 @@ class _Sending:
         self.left.discard(start.split)
         return True
 
-    def _lost(self, start: Start, error: BackfillError) -> None:
-        self.left.discard(start.split)
-        self._stop(
-            StoppedError(
-                f"a part of the export was lost {ATTEMPTS} times with the worker that sent it ({error})",
-                hint="see what Ray's logs say of the workers; run again: what was accepted is recorded",
-            )
-        )
+    def _lost(self, split: Split, why: str) -> None:
+        self.left.discard(split)
+        self._stop(lost_too_often(why))
 
     def _stop(self, error: BackfillError) -> None:
         """The first error decides; the others may end what is under way."""

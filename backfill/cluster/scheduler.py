@@ -11,8 +11,9 @@ from enum import StrEnum
 
 __all__ = ["ATTEMPTS", "Phase", "Scheduler", "Split", "Start"]
 
-# A split that fails so often, each time on another worker if there is one, is at fault itself.
-ATTEMPTS = 3
+# A split that fails so often, each time on another worker if there is one, is at fault itself. (One worker's end, and
+# another's, may take the same split.)
+ATTEMPTS = 5
 
 
 class Phase(StrEnum):
@@ -101,7 +102,10 @@ class Scheduler:
         self._set_free(worker, self._places.get(worker, 0) + places)
 
     def lost(self, worker: str) -> list[Split]:
-        """A worker that is gone. Its splits run elsewhere, before all others of their stores; returns them."""
+        """A worker that is gone. Its splits run elsewhere, before all others of their stores; returns them.
+
+        One that took the last of ATTEMPTS workers with it is among those given up.
+        """
         self._free_count -= self._places.pop(worker, 0)
         splits = [split for split, where in self._running.items() if where == worker]
         for split in splits:

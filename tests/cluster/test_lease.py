@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill.cluster.lease import GRACE, HORIZON, SUCCESSION, Ask, Lease, LeasedPace, Leases, Limited
+from backfill.cluster.lease import GIVEN_UP_AFTER, GRACE, HORIZON, SUCCESSION, Ask, Lease, LeasedPace, Leases, Limited
+from backfill.errors import StoppedError
 from backfill.pace import BURST, Rate
 from tests.cluster.support import Gone, Skewed, Worker, holder, together
 from tests.delivery.support import Api, LoopClock, now, request, sender, simulate
@@ -43,7 +44,11 @@ def test_slots_keep_to_the_rate_whoever_asks(top: float, asks: list[tuple[int, s
             assert (lease.again > 0) == (len(lease.slots) < wanted or lease.paused > 0)
             slots += [time + delay for delay in lease.slots]
         else:
-            leases.limited(time, seconds, leases.generation - (what == "echo"))
+            before = leases.generation
+            leases.limited(time, seconds, before - (what == "echo"))
+            if leases.generation != before:
+                # What was handed out under an older one is void.
+                slots = [at for at in slots if at <= time]
     slots.sort()
     for seconds in (0.001, 0.01, 0.1, 1.0, 5.0):
         assert most_in(slots, seconds) <= top * seconds + max(BURST, top * 0.005) + 1e-6
@@ -298,6 +303,22 @@ def test_a_holder_that_never_answers_is_asked_again() -> None:
                 await pace.wait()
             assert pace.unanswered_since is None
             assert not pace.trouble
+
+    simulate(main)
+
+
+def test_a_holder_that_stays_silent_is_given_up() -> None:
+    async def main() -> None:
+        async def ask(_: Ask) -> Lease:
+            raise Gone("not there")
+
+        async with LeasedPace("a", ask, rate=95.0, clock=Skewed()) as pace:
+            with pytest.raises(StoppedError, match=r"not answered for 30\d s \(Gone: not there\)"):
+                await pace.wait()
+            assert GIVEN_UP_AFTER <= now() <= GIVEN_UP_AFTER + 10
+            # Whoever else waits learns of it, too.
+            with pytest.raises(StoppedError):
+                await pace.wait()
 
     simulate(main)
 

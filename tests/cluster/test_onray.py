@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +18,7 @@ from backfill.run import Result, run
 from backfill.sandbox import Options, SandboxThread
 from backfill.settings import Flags
 from tests.end_to_end.support import COMMAND, ROOT, SECRET, Shop, balanced
+from tests.prove.nodes import kill, kill_node, workers
 
 # Ray's own threads and processes leave files open at their end.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray")]
@@ -27,20 +26,6 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray
 STORE = "64e5a8a1af49a89df37e4ee7"
 PART_BYTES = 4_000
 AWAY = ("started", "finished", "seconds", "requests", "statuses", "pauses", "mapping")
-
-
-@pytest.fixture(scope="module")
-def nodes(require) -> Iterator[Any]:
-    """A cluster: a head and two nodes, of one core each."""
-    require(importlib.util.find_spec("ray"), "Ray is not installed")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster
-
-    whole = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    for _ in range(2):
-        whole.add_node(num_cpus=1)
-    yield whole
-    whole.shutdown()
 
 
 @pytest.fixture
@@ -94,25 +79,6 @@ def rejected(result: Result) -> list[str]:
     return sorted(path.read_text().splitlines()) if path.exists() else []
 
 
-def workers(*titles: str) -> list[int]:
-    """The processes of Ray's that do this now."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                title = (entry / "cmdline").read_text().split("\0")[0]
-            except OSError:
-                continue
-            if any(title.startswith(f"ray::{one}") for one in titles):
-                found.append(int(entry.name))
-    return found
-
-
-def kill(*titles: str) -> None:
-    for process in workers(*titles):
-        os.kill(process, signal.SIGKILL)
-
-
 def test_it_is_as_on_one_machine(engine, shop, box):
     """Files with twins, duplicates, conflicts and bad rows among them."""
     for name in range(6):
@@ -146,7 +112,7 @@ def test_a_worker_and_its_whole_node_die(nodes, engine, shop, box):
 
     def strike() -> None:
         kill("send")
-        nodes.remove_node(extra, allow_graceful=False)
+        kill_node(nodes, extra)
 
     watching = Watching(100, strike)
     began = time.monotonic()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backfill.cluster.dispatch import Dispatch
 from backfill.cluster.scheduler import ATTEMPTS, Phase, Scheduler, Split, Start
 
 
@@ -111,8 +112,8 @@ def test_what_a_lost_worker_says_late_changes_nothing() -> None:
     assert [again.split for again in start_all(one)] == [start.split]
 
 
-def test_a_split_that_fails_on_three_workers_is_given_up_and_the_others_go_on() -> None:
-    one = scheduler({f"w{index}": 1 for index in range(4)}, a=(3, 100))
+def test_a_split_that_fails_on_many_workers_is_given_up_and_the_others_go_on() -> None:
+    one = scheduler({f"w{index}": 1 for index in range(ATTEMPTS + 1)}, a=(3, 100))
     where = []
     for attempt in range(ATTEMPTS):
         (start,) = start_all(one)
@@ -236,3 +237,29 @@ def test_an_empty_scheduler_starts_nothing(phase: Phase) -> None:
     assert one.finished()
     one.add("a", splits("a", phase, 1), limit=1)
     assert not one.finished()
+
+
+def test_a_store_sends_from_two_workers_where_there_are_two() -> None:
+    one = Scheduler(place_rate=1)
+    one.join("w0", 10)
+    one.join("w1", 3)
+    one.add("a", [Split("a", Phase.SEND, str(number), 100) for number in range(4)], limit=3)
+    starts = []
+    while start := one.next():
+        one.started(start)
+        starts.append(start.worker)
+    assert starts == ["w0", "w1", "w0"]
+
+
+def test_dispatch_tells_what_was_lost_too_often() -> None:
+    one = Dispatch(place_rate=1)
+    one.machines({"w0": 1})
+    (split,) = one.add("a", Phase.SEND, [100], limit=1)
+    for index in range(ATTEMPTS):
+        ((start, again),) = one.starts("a")
+        assert (start.worker, again) == (f"w{index}", index > 0)
+        assert one.given_up("a") == []
+        one.machines({f"w{index + 1}": 1})
+    assert one.starts("a") == []
+    assert one.given_up("a") == [split]
+    assert one.given_up("a") == []

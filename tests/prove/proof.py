@@ -30,13 +30,16 @@ BULK = 100
 JITTER = 0.25
 # The time after a blow that is looked at by itself: an actor's successor waits as long as old leases last.
 RECOVERY = 12.0
-REPLACED_AFTER = (1.0, 6.0)
 BLOWS = ("node", "worker", "rate", "ledger")
 
 
 @dataclass
 class Proof:
-    """`events` in all, evenly over `stores`, each at `rate` requests/s, in `parts` files each."""
+    """`events` in all, evenly over `stores`, each at `rate` requests/s, in `parts` files each.
+
+    A blow, one of `blows`, falls `every` so many seconds (from, to), `most` in all; another node comes `replaced` seconds
+    after one is gone. `refusing`: so many stores answer 401. `ledger`: the URL of one that is on a server.
+    """
 
     events: int
     stores: int
@@ -47,6 +50,8 @@ class Proof:
     blows: Sequence[str] = BLOWS
     most: int = 10_000
     ledger: str | None = None
+    refusing: int = 0
+    replaced: tuple[float, float] = (1.0, 6.0)
 
     @property
     def each(self) -> int:
@@ -65,11 +70,13 @@ class Found:
     seconds: float
     checking: float
     busy: float
-    paces: list[Pace] = field(default_factory=list)
+    served: list[Arrived] = field(init=False)
+    paces: list[Pace] = field(init=False)
 
     def __post_init__(self) -> None:
         kills = [at for at, _ in self.blows]
-        self.paces = [pace_of(one.times, self.proof.rate, kills, RECOVERY) for one in self.arrived]
+        self.served = self.arrived[: self.proof.stores - self.proof.refusing]
+        self.paces = [pace_of(one.times, self.proof.rate, kills, RECOVERY) for one in self.served]
 
     @property
     def most_above(self) -> float:
@@ -78,7 +85,7 @@ class Found:
 
     @property
     def missing(self) -> int:
-        return sum(int((one.counts == 0).sum()) for one in self.arrived)
+        return sum(int((one.counts == 0).sum()) for one in self.served)
 
     @property
     def twice(self) -> int:
@@ -89,10 +96,12 @@ class Found:
         events, found = self.result.summary["events"], []
         if self.missing:
             found.append(f"{self.missing:,} events did not arrive")
-        if self.result.status:
+        refused = self.proof.each * self.proof.refusing
+        if self.result.status != (77 if refused else 0):
             found.append(f"exit {self.result.status}: {self.result.error}")
         total = sum(count for name, count in events.items() if name != "total")
-        if events["total"] != total or events["accepted"] != self.proof.each * self.proof.stores:
+        ends = (self.proof.each * self.proof.stores - refused, refused)
+        if events["total"] != total or (events["accepted"], events["pending"]) != ends:
             found.append(f"the summary does not balance: {events}")
         for number, pace in enumerate(self.paces):
             if pace.above > self.most_above:
@@ -185,7 +194,7 @@ class _Blows(threading.Thread):
         many = len(workers("send"))
         kill_node(self._cluster, node)
         self._hit(f"a node and all on it ({many} parts were being sent on all)")
-        if not self.ended.wait(self._dice.uniform(*REPLACED_AFTER)):
+        if not self.ended.wait(self._dice.uniform(*self._proof.replaced)):
             add_node(self._cluster, self._cpus)
             self._say("another node joined")
 
@@ -211,7 +220,8 @@ def prove(proof: Proof, cluster: Any, folder: Path, say: Callable[[str], None], 
     size = export(folder, proof)
     os.environ["REDO_API_SECRET"] = "prove"
     watching = _Watching(say)
-    with sink(folder / "sink", proof.stores, proof.each, proof.rate, BURST + proof.rate * (GRACE + JITTER) + 1) as api:
+    limit = (proof.rate, BURST + proof.rate * (GRACE + JITTER) + 1)
+    with sink(folder / "sink", proof.stores, proof.each, limit, proof.refusing) as api:
         flags = Flags(
             base_url=api.base_url,
             state=folder / ".backfill",

@@ -1,4 +1,4 @@
-"""Where the events go: `python -m tests.prove.sink FOLDER STORES EVENTS RATE BURST` stands in for the API.
+"""Where the events go: `python -m tests.prove.sink FOLDER STORES EVENTS RATE BURST REFUSING` stands in for the API.
 
 It answers 202, and 429 for what is above a store's limit. When it is asked to end it writes down, for each store, when
 each request came and how often each event did.
@@ -23,6 +23,7 @@ import numpy as np
 __all__ = ["Arrived", "Sink", "sink", "store_name"]
 
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+REFUSED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 LIMITED = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 PATH = re.compile(rb"POST \S*/stores/store-(\d+)/events")
@@ -65,10 +66,13 @@ class Sink:
 
 
 @contextmanager
-def sink(folder: Path, stores: int, events: int, rate: float, burst: float) -> Iterator[Sink]:
-    """A sink in a process of its own, for `stores` with `events` each, numbered from 0; `folder` is for its files."""
+def sink(folder: Path, stores: int, events: int, limit: tuple[float, float], refusing: int) -> Iterator[Sink]:
+    """A sink in a process of its own, for `stores` with `events` each, numbered from 0; `folder` is for its files.
+
+    `limit`: requests/s, and a burst. The last `refusing` stores answer 401 to everything.
+    """
     folder.mkdir()
-    words = [str(folder), *map(str, (stores, events, rate, burst))]
+    words = [str(folder), *map(str, (stores, events, *limit, refusing))]
     process = subprocess.Popen([sys.executable, "-m", "tests.prove.sink", *words], cwd=Path(__file__).parents[2])
     try:
         until = time.monotonic() + START_SECONDS
@@ -92,14 +96,16 @@ class _Store:
 
 
 class _Api:
-    def __init__(self, stores: int, events: int, rate: float, burst: float) -> None:
+    def __init__(self, stores: int, events: int, rate: float, burst: float, refusing: int) -> None:
         now = time.monotonic()
         self.stores = [_Store(np.zeros(events, np.uint16), burst, now) for _ in range(stores)]
-        self.rate, self.burst = rate, burst
+        self.rate, self.burst, self.open = rate, burst, stores - refusing
 
     def take(self, head: bytes, body: bytes) -> bytes:
         found = PATH.match(head)
         assert found, head[:80]
+        if int(found[1]) >= self.open:
+            return REFUSED
         store, now = self.stores[int(found[1])], time.monotonic()
         store.times.append(time.time())
         store.left = min(self.burst, store.left + (now - store.seen) * self.rate)
@@ -108,6 +114,7 @@ class _Api:
             store.limited += 1
             return LIMITED
         store.left -= 1
+        # An event may stand twice in one request.
         np.add.at(store.counts, np.array(ID.findall(body), dtype=np.int64), 1)
         return ACCEPTED
 
@@ -152,5 +159,5 @@ async def _serve(folder: Path, api: _Api) -> None:
 
 
 if __name__ == "__main__":
-    place, stores, events, rate, burst = sys.argv[1:]
-    asyncio.run(_serve(Path(place), _Api(int(stores), int(events), float(rate), float(burst))))
+    place, stores, events, rate, burst, refusing = sys.argv[1:]
+    asyncio.run(_serve(Path(place), _Api(int(stores), int(events), float(rate), float(burst), int(refusing))))
