@@ -24,6 +24,7 @@ from backfill.world import World
 __all__ = ["Attempt", "write_down"]
 
 MOST_LETTERS = 300
+MOST_RUNS = 100
 # Nothing can be written down where the ledger is held or broken; and who stops a run knows of it.
 _UNTOLD = (LockedError, StorageError, InterruptedRun)
 
@@ -54,10 +55,14 @@ def write_down(mapping: Path, flags: Flags, error: Exception, world: World | Non
     with suppress(BackfillError):
         folder, url = state_folder(mapping, flags), ledger_url(flags)
         with Ledger.read(folder, url=url) as known:
-            targets, runs = known.targets(), known.runs(1)
+            targets, runs = known.targets(), known.runs(1 if url is None else MOST_RUNS)
+        meant = _meant(mapping, flags)
+        if url is not None:
+            # Others' stores are there too: neither their records nor their locks are for this.
+            runs = [run for run in runs if run.info.mapping == mapping.name]
+            targets = [target for target in targets if target == meant] or [run.target for run in runs[:1]]
         if not targets:
             return
-        meant = _meant(mapping, flags)
         target = meant if meant in targets else runs[0].target if runs else targets[-1]
         with Ledger.open(folder, target, url=url, now=world.now, disk=world.disk) as ledger:
             number = ledger.begin_run(RunInfo(mapping.name, "", backfill.__version__))

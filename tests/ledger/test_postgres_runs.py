@@ -91,6 +91,22 @@ def test_a_server_that_is_not_there_ends_the_command(shop: Shop) -> None:
     assert "postgresql://user@host" in shop.do("run", "orders.yaml", status=78).err
 
 
+def test_a_run_that_did_not_begin_is_not_told_of_a_store_of_others(shop: Shop, url: str) -> None:
+    shop.env["BACKFILL_LEDGER"] = url
+    shop.orders(3)
+    shop.mapping(delivery={"endpoint": "bulk"})
+    shop.deliver(*WORDS)
+    (shop.folder / "others.yaml").write_text("events: {}\n")
+    shop.do("run", "others.yaml", status=78)
+    shop.mapping(delivery={"endpoint": "neither"})
+    shop.do("run", "orders.yaml", status=78)
+    told = json.loads(shop.do("status", "orders.yaml", "--json").out)
+    assert [(run["mapping"], run["state"]) for run in told["runs"]] == [
+        ("orders.yaml", "exit 78"),
+        ("orders.yaml", "exit 0"),
+    ]
+
+
 def test_two_hosts_run_one_store_one_at_a_time(shop: Shop, box: SandboxThread, url: str) -> None:
     shop.env["BACKFILL_LEDGER"] = url
     shop.orders(4_000)

@@ -232,7 +232,7 @@ def test_source_since_is_the_same_in_parts(tmp_path):
     assert one["window"]["greatest"]
 
 
-def test_rows_that_were_put_aside_by_store_are_one_part(tmp_path):
+def test_rows_that_were_put_aside_by_store_are_one_part(tmp_path: Path) -> None:
     """All files of the export tell nothing of where they lie: each part would hold all of them."""
     rows = _rows([(number, 1, number % 5, 0) for number in range(60)])
     _files(tmp_path, rows, "csv")
