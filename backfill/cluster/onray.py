@@ -109,23 +109,26 @@ class Cluster:
                 ) from error
         _quiet()
         self._missed: Counter[str] = Counter()
-        self._count()
+        self._counting = threading.Lock()
+        self.count()
         threading.Thread(target=self._count_on, name="machines", daemon=True).start()
 
-    def _count(self) -> None:
-        alive = [node for node in self.ray.nodes() if node["Alive"]]
-        with ThreadPoolExecutor(16) as pool:
-            answers = list(pool.map(_answers, alive))
-        for node, is_there in zip(alive, answers, strict=True):
-            self._missed[node["NodeID"]] = 0 if is_there else self._missed[node["NodeID"]] + 1
-        alive = [node for node in alive if self._missed[node["NodeID"]] < MISSES]
-        cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in alive}
-        self.dispatch.machines({node: many * PLACES_A_CORE for node, many in cores.items() if many})
+    def count(self) -> None:
+        """See which machines there are now."""
+        with self._counting:
+            alive = [node for node in self.ray.nodes() if node["Alive"]]
+            with ThreadPoolExecutor(16) as pool:
+                missed = list(pool.map(_missed, alive))
+            for node, misses in zip(alive, missed, strict=True):
+                self._missed[node["NodeID"]] = self._missed[node["NodeID"]] + misses if misses else 0
+            alive = [node for node in alive if self._missed[node["NodeID"]] < MISSES]
+            cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in alive}
+            self.dispatch.machines({node: many * PLACES_A_CORE for node, many in cores.items() if many})
 
     def _count_on(self) -> None:
         while not self._closed.wait(COUNT_SECONDS):
             with suppress(Exception):  # the cluster's head is gone: who waits for a task hears of it
-                self._count()
+                self.count()
 
     def close(self) -> None:
         """Leave the cluster; one on this machine ends."""
@@ -139,13 +142,15 @@ class Cluster:
         self.close()
 
 
-def _answers(node: dict[str, Any]) -> bool:
-    """Whether somebody listens on a machine where its Ray does."""
+def _missed(node: dict[str, Any]) -> int:
+    """0 where a machine's Ray listens, MISSES where it is known not to, 1 where nobody can tell."""
     try:
         socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), ANSWER_SECONDS).close()
+    except ConnectionRefusedError:
+        return MISSES
     except OSError:
-        return False
-    return True
+        return 1
+    return 0
 
 
 def _quiet() -> None:
@@ -214,7 +219,7 @@ class _Hands:
 
     def __init__(self, cluster: Cluster) -> None:
         self.ray = cluster.ray
-        self.dispatch = cluster.dispatch
+        self.dispatch, self.count = cluster.dispatch, cluster.count
         self.store = f"export {next(_NUMBERS)}"
 
     # The check
@@ -277,6 +282,7 @@ class _Sending:
         take: Callable[[int, work.Sent], None],
     ) -> None:
         self.ray, self.dispatch, self.store = hands.ray, hands.dispatch, hands.store
+        self.count = hands.count
         self.holder = self.ray.remote(RateActor).options(**here(self.ray)).remote()
         self.delivery, self.take = delivery, take
         self.jobs = list(jobs)
@@ -342,6 +348,9 @@ class _Sending:
             try:
                 sent: work.Sent = await anyio.to_thread.run_sync(got, ref)
             except LostError as error:
+                # When its machine is gone with it, none of its places is free.
+                with suppress(Exception):
+                    await anyio.to_thread.run_sync(self.count, abandon_on_cancel=True)
                 if self.dispatch.broke(start):
                     self._lost(start.split, str(error))
                 elif self.stopped is not None:
