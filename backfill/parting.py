@@ -71,11 +71,6 @@ class Parted(Export):
         except OSError as error:
             raise _no_room(self.place, error) from error
 
-    @property
-    def is_here(self) -> bool:
-        """What was put aside is on this machine's disk."""
-        return True
-
     def reached(self) -> tuple[int, int]:
         """How far it is read is not known."""
         return 0, 0

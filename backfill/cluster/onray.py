@@ -181,7 +181,8 @@ class OnRay:
                 f"{web[0]}: a file of a web server is fetched once, to one machine",
                 hint="with --ray put the export into object storage, or on a disk that all nodes share",
             )
-        if planned.export.is_here:
+        if not planned.export.by_file:
+            # What was put aside by store is on this machine's disk.
             return survey(planned, ledger, *rest, **options)
         apart = Apart(_Hands(self._cluster), self._most)
         self._apart[id(ledger)] = apart

@@ -67,11 +67,6 @@ class Export:
     # Whether its rows are read from its files, so that some of these are a part of it.
     by_file: ClassVar[bool] = True
 
-    @property
-    def is_here(self) -> bool:
-        """Whether what is read lies on this machine alone, in one piece."""
-        return False
-
     def name(self, position: int) -> str:
         return self._names[position]
 
