@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import time
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from backfill.printable import printable
 from backfill.schedule.zones import checked_zone, machine_zone
 from backfill.send import Target, check_base_url
 from backfill.settings import Flags, ledger_url, resolve, state_folder
+from backfill.stores import column_of
 
 __all__ = ["Job", "Options", "elsewhere", "plan_job"]
 
@@ -75,6 +76,8 @@ class Job:
     again: tuple[str, ...]
     name: str
     ledger_file: Path | None = None
+    # Where the secrets of many stores are, as the mapping says it; `secret_file` is then nobody's.
+    own_secrets: str | None = None
 
     @property
     def slug(self) -> str:
@@ -121,7 +124,8 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
     if ping:
         ping_url(ping)
     # What a run would not begin with is said now, not at night. The secret is not there yet.
-    settings = resolve(mapping, loaded.delivery, flags, {**environment, "REDO_API_SECRET": "none"})
+    one_for_all = replace(flags, store=store or "-") if column_of(loaded.delivery) else flags
+    settings = resolve(mapping, loaded.delivery, one_for_all, {**environment, "REDO_API_SECRET": "none"})
     Target(settings.base_url, settings.store, settings.secret)
     said = {
         "--not-newer-than": flags.not_newer_than,
@@ -159,6 +163,7 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
         owner=_owner(state if state.exists() else path),
         again=options.again,
         name=options.name or path.stem,
+        own_secrets=loaded.delivery.secrets.file if loaded.delivery.secrets else None,
     )
     files = (str(job.secret_file), str(job.ping_file), str(job.ledger_file))
     for word in (*job.program, *job.run(), *job.again, *files):
