@@ -44,6 +44,11 @@ _HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))
 
 def render(job: Job, form: Form, year: int) -> dict[str, str]:
     """The files of a form: name → text; `year` is for summer time. Raises UsageError for what the form can't hold."""
+    if job.own_secrets and form != "cron":
+        raise UsageError(
+            f"--as {form} keeps one secret, and delivery.secrets has one for each store",
+            hint="take --as cron, which reads the files that delivery.secrets names",
+        )
     return _RENDERERS[form](job, year)
 
 
@@ -53,12 +58,13 @@ def _cron(job: Job, _year: int) -> dict[str, str]:
     run = f'{cron_words([*job.program, *words[:here]])} "$state" {cron_words(words[here + 1 :])}'
     ping = f"BACKFILL_PING_FILE={cron_words([str(job.ping_file)])} " if job.ping_file else ""
     ledger = f"BACKFILL_LEDGER_FILE={cron_words([str(job.ledger_file)])} " if job.ledger_file else ""
+    secret = "" if job.own_secrets else f"REDO_API_SECRET_FILE={cron_words([str(job.secret_file)])} "
     log = f"cron-{job.slug}.log"
     command = (
         f"umask 077; state={cron_words([str(job.state)])}; "
         f'log="$state/{log}"; mkdir -p "$state"; [ ! -e "$log" ] || mv "$log" "$log.1"; '
         f"for pause in {' '.join(map(str, _PAUSES))}; do "
-        f"{{ date; REDO_API_SECRET_FILE={cron_words([str(job.secret_file)])} {ledger}{ping}{run}; "
+        f"{{ date; {secret}{ledger}{ping}{run}; "
         '} >>"$log" 2>&1; status=$?; '
         'case $status in 11|75) sleep $pause;; *) break;; esac; done; '
         '[ $status -eq 0 ] || { cat "$log"; echo "exit status $status"; }; exit $status'
@@ -201,6 +207,7 @@ def _filled(template: str, job: Job, **facts: Any) -> str:
         "ledger_file": shell_words([str(job.ledger_file)]),
         "owner": job.owner,
         "state": str(job.state),
+        "own_secrets": job.own_secrets,
     }
     return _templates().get_template(f"{template}.j2").render(**(common | facts))
 

@@ -76,6 +76,8 @@ class Job:
     again: tuple[str, ...]
     name: str
     ledger_file: Path | None = None
+    # Where the secrets of many stores are, as the mapping says it; `secret_file` is then nobody's.
+    own_secrets: str | None = None
 
     @property
     def slug(self) -> str:
@@ -162,6 +164,7 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
         owner=_owner(state if state.exists() else path),
         again=options.again,
         name=options.name or path.stem,
+        own_secrets=loaded.delivery.secrets.file if loaded.delivery.secrets else None,
     )
     files = (str(job.secret_file), str(job.ping_file), str(job.ledger_file))
     for word in (*job.program, *job.run(), *job.again, *files):

@@ -138,6 +138,34 @@ def test_settings_of_which_a_run_would_not_begin(tmp_path: Path) -> None:
         assert raised.value.hint
 
 
+MANY = MAPPING + 'delivery:\n  store: "{shop}"\n'
+
+
+def test_many_stores_need_no_store_id(tmp_path: Path) -> None:
+    mapping = tmp_path / "orders.yaml"
+    mapping.write_text(MANY)
+    for form in FORMS:
+        texts = "".join(render(plan_job(mapping, Flags(), Options("02:00"), {}), form, YEAR).values())
+        assert "--store" not in texts
+    one = plan_job(mapping, Flags(store=STORE), Options("02:00"), {})
+    assert one.run()[-2:] == ["--store", STORE]
+
+
+def test_many_stores_with_a_secret_each(tmp_path: Path) -> None:
+    mapping = tmp_path / "orders.yaml"
+    mapping.write_text(MANY + '  secrets: {file: "secrets/{store}"}\n')
+    made = plan_job(mapping, Flags(), Options("02:00"), {})
+    (cron,) = render(made, "cron", YEAR).values()
+    assert "where the mapping says: secrets/{store}" in cron
+    assert "REDO_API_SECRET_FILE" not in cron
+    assert "redo-secret.txt" not in cron
+    for form in FORMS:
+        if form != "cron":
+            with pytest.raises(UsageError, match="keeps one secret") as raised:
+                render(made, form, YEAR)
+            assert raised.value.hint
+
+
 def test_the_age_is_said_to_the_command_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "orders.yaml").write_text(MAPPING)
     said = ["--at", "02:00", "--as", "cron", "--store", STORE, "--not-newer-than", "3d"]
