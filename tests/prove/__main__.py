@@ -30,7 +30,7 @@ def report(found: Found) -> str:
     """The figures, for people."""
     proof, events = found.proof, found.result.summary["events"]
     total = proof.each * (proof.stores - proof.refusing)
-    sending = max(one.times.max() for one in found.arrived) - min(one.times.min() for one in found.arrived)
+    sending = max(one.times.max() for one in found.served) - min(one.times.min() for one in found.served)
     ideal = proof.each / 100 / proof.rate
     lines = [
         "",
