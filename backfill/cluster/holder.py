@@ -8,7 +8,9 @@ the one before has run out.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
@@ -71,8 +73,10 @@ class LedgerHolder:
 
     def __init__(self, open_ledger: Callable[[], Ledger], *, follows: bool) -> None:
         self._follows = follows
-        self._ledger = _opened(open_ledger, LOCK_PATIENCE if follows else 0.0)
+        self._patience = LOCK_PATIENCE if follows else 0.0
+        self._ledger = _opened(open_ledger, self._patience)
         self._views: dict[LedgerTarget, Ledger] = {}
+        self._turns: defaultdict[LedgerTarget, threading.Lock] = defaultdict(threading.Lock)
 
     async def warnings(self) -> tuple[str, ...]:
         """What there is to warn of."""
@@ -88,12 +92,15 @@ class LedgerHolder:
         )
 
     def _called(self, target: LedgerTarget | None, name: str, *args: Any, **options: Any) -> Any:
-        ledger = self._ledger
-        if target is not None:
-            if target not in self._views:
-                self._views[target] = ledger.beside(target)
-            ledger = self._views[target]
+        ledger = self._ledger if target is None else self._view(target)
         return getattr(ledger, name)(*args, **options)
+
+    def _view(self, target: LedgerTarget) -> Ledger:
+        # Of calls that come at once one opens it: where each store has a lock of its own, a second would find it taken.
+        with self._turns[target]:
+            if target not in self._views:
+                self._views[target] = _opened(partial(self._ledger.beside, target), self._patience)
+            return self._views[target]
 
 
 def _opened(open_ledger: Callable[[], Ledger], patience: float) -> Ledger:

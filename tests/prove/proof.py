@@ -103,6 +103,9 @@ class Found:
         ends = (self.proof.each * self.proof.stores - refused, refused)
         if events["total"] != total or (events["accepted"], events["pending"]) != ends:
             found.append(f"the summary does not balance: {events}")
+            found += [
+                f"{store}: {one['exit']}, {one['stopped_by']}" for store, one in self.result.summary["stores"].items()
+            ]
         for number, pace in enumerate(self.paces):
             if pace.above > self.most_above:
                 found.append(f"{store_name(number)}: {pace.above:.1f} requests above its limit x t")
