@@ -151,10 +151,7 @@ class Apart:
                 one.index.hold(file, neighbours=False) if file not in one.index.held_files() else None
         repeated = [ids for ids, _ in self._hands.each(work.bucket, [tuple(mine) for mine in buckets])]
         ids = np.concatenate(repeated)
-        groups = np.empty(0, np.uint64)
-        jobs = [
-            (self.job, part.export, mine, part.hashes, ids, groups) for part, mine in zip(self.parts, bare, strict=True)
-        ]
+        jobs = [(self.job, part.export, mine, part.hashes, ids) for part, mine in zip(self.parts, bare, strict=True)]
         for part in self.parts:
             part.hashes = None
         looked = [one for one, _ in self._hands.each(work.look_part, jobs)]

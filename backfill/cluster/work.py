@@ -112,12 +112,11 @@ def bucket(*parts: UInt64s) -> UInt64s:
     return repeated(list(parts))
 
 
-def look_part(
-    job: Job, export: Export, found: Survey, hashes: Hashes, ids: UInt64s, groups: UInt64s
-) -> tuple[Looked, Sums]:
+def look_part(job: Job, export: Export, found: Survey, hashes: Hashes, ids: UInt64s) -> tuple[Looked, Sums]:
     """The second look: at the events whose ids are among `ids`, which stand more than once in the whole export."""
     found.index.hashes = hashes
-    found.index.expect(ids, groups)
+    # The rows of groups are one part: which group comes back later shows within it.
+    found.index.expect(ids, repeated(hashes.groups))
     if found.index.is_open():
         with job.look(export) as look:
             look_again(look, found)

@@ -45,6 +45,8 @@ events:
     customer: {{email: "{{email}}"}}
     data: {{Amount: "{{amount}}"}}
 """
+# Of such a row there are no cells.
+UNREADABLE = ("ragged", "undecodable", "not_json")
 UNIQUE_IDS = {
     "template": '"o:{id}"',
     "twins": '{hash: [id, name], prefix: "o:", occurrence: true}',
@@ -153,7 +155,7 @@ def _both(planned: Callable[[], Plan], ledger: Ledger | None, **options: Any) ->
 
         def reject(frame: pl.DataFrame, wrong: list[Rejection], into: list[Any] = rejects) -> None:
             rows = set(frame.select(FILE, ROW).rows())
-            assert all((one.file, one.row) in rows for one in wrong if one.problem != "ragged")
+            assert all((one.file, one.row) in rows for one in wrong if one.problem not in UNREADABLE)
             into.extend((one.file, one.row, one.problem) for one in wrong)
 
         found = Survey()
@@ -222,6 +224,25 @@ def test_a_file_that_breaks_off_holds_what_other_parts_have_of_it(tmp_path):
     assert parts["unread"] == one["unread"]
     assert parts["events"]["held"] > 0
     assert parts["events"]["ready"] == one["events"]["ready"] == 9
+
+
+SAMPLES = sorted((Path(__file__).parents[2] / "sample_data").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_each_sample_is_the_same_in_parts(path):
+    """Line items, twins, duplicates, conflicts and bad cells: all that the samples have."""
+    one, parts = _both(lambda: plan(mappings.read(path), NOW), None)
+    assert parts == one
+
+
+def test_a_group_that_comes_back_later_is_in_no_part_the_whole(tmp_path):
+    rows = _rows([(n // 2 % 9, 0, 3, 0) for n in range(40)])
+    _files(tmp_path, rows, "csv")
+    source = "  group_by: [id]"
+    one, parts = _both(_planner(tmp_path, "template", source), None)
+    assert parts == one
+    assert one["problems"]["group_apart"]["count"] > 0
 
 
 def test_source_since_is_the_same_in_parts(tmp_path):
