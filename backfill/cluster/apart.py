@@ -8,6 +8,7 @@ many parts there are, wherever and in whatever order they are read.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -100,7 +101,7 @@ class Apart:
         start = planned.shaper.since.start if planned.shaper.since else None
         self.job = work.Job(planned.mapping, ledger, now, start, not_newer_than, retry_rejected)
         # Rows that make a group are read by one.
-        most = self._most if planned.shaper.grouping is None else max(self._most, 2**62)
+        most = self._most if planned.shaper.grouping is None else sys.maxsize
         self.parts = [Part(export) for export in split(planned.export, most)]
         bare, buckets = self._read(planned, found, watch, reject)
         self._look_again(found, bare, buckets)
@@ -147,8 +148,8 @@ class Apart:
     def _look_again(self, found: Survey, bare: list[Survey], buckets: list[list[Any]]) -> None:
         for part, one in zip(self.parts, bare, strict=True):
             # Of a file that can't be read on nothing is sent, also of the row groups that another part has.
-            for file in found.index.held_files() & part.files:
-                one.index.hold(file, neighbours=False) if file not in one.index.held_files() else None
+            for file in (found.index.held_files() & part.files) - one.index.held_files():
+                one.index.hold(file, neighbours=False)
         repeated = [ids for ids, _ in self._hands.each(work.bucket, [tuple(mine) for mine in buckets])]
         ids = np.concatenate(repeated)
         jobs = [(self.job, part.export, mine, part.hashes, ids) for part, mine in zip(self.parts, bare, strict=True)]
