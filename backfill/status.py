@@ -183,7 +183,7 @@ def _more(run: dict[str, Any], now: datetime) -> Iterator[str]:
             by_why.setdefault((one["state"], one["stopped_by"].splitlines()[0]), []).append(one["store"])
         # Fifty stores that nobody agreed to send to have one reason, not fifty.
         for (state, why), names in islice(by_why.items(), MOST_STORES):
-            shown = ", ".join(names[:MOST_STORES]) + (
+            shown = ", ".join(sorted(names)[:MOST_STORES]) + (
                 f" and {len(names) - MOST_STORES:,} more" * (len(names) > MOST_STORES)
             )
             yield f"{shown}: {state}: {short(why, MOST_LETTERS)}"

@@ -106,7 +106,7 @@ def test_many_to_which_nobody_agreed(shop, box):
     done = shop.do("run", "orders.yaml", status=2)
     assert "\nnext: Agree, and run the same command again. 40 events left." in done.out
     told = shop.do("status", "orders.yaml").out
-    assert "sued: exit 2: 40 events would be sent, and nobody agreed" in told
+    assert "nord, sued: exit 2: 40 events would be sent, and nobody agreed" in told
     assert told.count("nobody agreed") == 1
 
 
