@@ -23,6 +23,7 @@ __all__ = ["copy_of", "last_report", "status", "without_report"]
 
 RUNNING = "running"
 MOST_LETTERS = 200
+MOST_STORES = 10
 
 
 def status(mapping: Path | None, flags: Flags, *, as_json: bool = False) -> str:
@@ -127,6 +128,12 @@ def _runs(records: Sequence[RunRecord], state_folder: Path) -> Iterator[dict[str
         if len(each) == 1:
             yield runs[0]
             continue
+        # One that another store's trouble says nothing of: each that failed tells its own.
+        failed = [
+            {"store": record.target.store, "state": run["state"], "stopped_by": run["stopped_by"]}
+            for record, run in zip(each, runs, strict=True)
+            if run["stopped_by"]
+        ]
         states = Counter(run["state"] for run in runs)
         words = [state if count == len(each) else f"{state} ({count:,})" for state, count in states.most_common()]
         yield {
@@ -135,6 +142,8 @@ def _runs(records: Sequence[RunRecord], state_folder: Path) -> Iterator[dict[str
             "state": f"{plural(len(each), 'store')}: {', '.join(words)}",
             "accepted": sum(run["accepted"] for run in runs),
             "refused": sum(run["refused"] for run in runs),
+            "stopped_by": failed[0]["stopped_by"] if failed else None,
+            "stores_stopped": failed,
         }
 
 
@@ -168,6 +177,18 @@ def _more(run: dict[str, Any], now: datetime) -> Iterator[str]:
         yield f"last accepted {_ago(now - datetime.fromisoformat(last))} ago" if last else "nothing accepted yet"
         if run["waiting"]:
             yield f"waiting since {run['waiting']['since']}: {run['waiting']['why']}"
+    elif stores := run.get("stores_stopped"):
+        by_why: dict[tuple[str, str], list[str]] = {}
+        for one in stores:
+            by_why.setdefault((one["state"], one["stopped_by"].splitlines()[0]), []).append(one["store"])
+        # Fifty stores that nobody agreed to send to have one reason, not fifty.
+        for (state, why), names in islice(by_why.items(), MOST_STORES):
+            shown = ", ".join(sorted(names)[:MOST_STORES]) + (
+                f" and {len(names) - MOST_STORES:,} more" * (len(names) > MOST_STORES)
+            )
+            yield f"{shown}: {state}: {short(why, MOST_LETTERS)}"
+        if len(by_why) > MOST_STORES:
+            yield f"and {len(by_why) - MOST_STORES:,} more reasons: see the report"
     elif run["stopped_by"]:
         yield short(run["stopped_by"].splitlines()[0], MOST_LETTERS)
 

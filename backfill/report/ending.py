@@ -47,7 +47,12 @@ def describe(status: int, summary: dict[str, Any], *, told: bool = False) -> tup
     accepted = plural(events["accepted"], "event") + " accepted"
     kept = summary["kept_back"]
     if status not in (0, 3, 65) or (status == 65 and not summary["unread"]):
-        first = {2: "Agree, and run", 77: "Mend that, then run", 78: "Mend that, then run"}.get(status, "Run")
+        first = {
+            2: "Agree, and run",
+            65: "See to the export, then run",
+            77: "Mend that, then run",
+            78: "Mend that, then run",
+        }.get(status, "Run")
         why = f"Stopped with exit status {status}: the error says why" if told else f"Stopped: {summary['stopped_by']}"
         return why, (
             f"{first} the same command again: what is recorded as delivered is not sent twice. "
@@ -103,7 +108,9 @@ def _describe_stores(status: int, summary: dict[str, Any]) -> tuple[str, str]:
         parts.append(f"{named(failed[code])} not ({code}: {exit_meaning(code)})")
     if summary["unread"]:
         todo.append("Mend or fetch again what can't be read.")
-    if failed or (status not in (0, 3) and not stores):
+    if set(failed) == {2}:
+        todo.append(f"Agree, and run the same command again. {plural(events['pending'], 'event')} left.")
+    elif failed or (status not in (0, 3) and not stores):
         todo.append(
             "See what each store says, and run the same command again when it is mended: what is recorded as delivered "
             f"is not sent twice. {plural(events['pending'], 'event')} left."

@@ -109,6 +109,7 @@ def test_so_many_rows_at_least(shop, box):
     shop.mapping()
     run = shop.deliver("--min-rows", "3", status=65)
     assert "the export holds 2 rows, and --min-rows asks for 3 at least: nothing was sent" in run.done.err
+    assert "\nnext: See to the export, then run the same command again" in run.done.out
     assert (run.events, run.summary["requests"]) == ({"total": 2, "pending": 2}, 0)
     shop.env["BACKFILL_MIN_ROWS"] = "2"
     assert shop.deliver().events == {"total": 2, "accepted": 2}

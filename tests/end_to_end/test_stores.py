@@ -87,6 +87,10 @@ def test_one_fails_and_the_others_go_on(lone_shop, start):
     assert "orders_2.csv" in run.done.err
     assert run.summary["stores"]["d"]["events"]["pending"] == 20
     assert "secret-" not in (run.folder / "summary.json").read_text()
+    told = shop.do("status", "orders.yaml").out
+    assert "\n      b: exit 77: POST http" in told
+    assert "\n      c: exit 65: " in told
+    assert "\n      d: exit 78: " in told
 
     shop.env |= {"REDO_API_SECRET_D": "secret-d", "REDO_API_SECRET_B": "secret-a"}
     (shop.folder / "exports/c/orders_2.csv").unlink()
@@ -95,6 +99,16 @@ def test_one_fails_and_the_others_go_on(lone_shop, start):
     assert whole(rest) == {"a": 0, "b": 0, "c": 0, "d": 0, "e": 0, "süd": 78}
     assert rest.events == {"total": 105, "already_delivered": 60, "accepted": 45}
     assert box.summary().duplicates == 0
+
+
+def test_many_to_which_nobody_agreed(shop, box):
+    exports(shop, ["nord", "sued"])
+    shop.mapping(files=PATHS, delivery={"store": "{store}", "flows": ...})
+    done = shop.do("run", "orders.yaml", status=2)
+    assert "\nnext: Agree, and run the same command again. 40 events left." in done.out
+    told = shop.do("status", "orders.yaml").out
+    assert "nord, sued: exit 2: 40 events would be sent, and nobody agreed" in told
+    assert told.count("nobody agreed") == 1
 
 
 def test_secrets_in_files(lone_shop, start):
