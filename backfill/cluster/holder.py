@@ -1,8 +1,8 @@
 """The actors of a run: one for each store holds its rate, and one holds the ledger, for any number of workers.
 
-Each is alone: of leases of one rate the sum is kept, and what one worker recorded another must find. When its machine
-dies it begins anew elsewhere. The ledger knows all that was recorded, and nothing is leased before what was leased by
-the one before has run out.
+Each is alone: of leases of one rate the sum is kept, and what one worker recorded another must find. When its process
+dies it begins anew. The ledger knows all that was recorded, and nothing is leased before what was leased by the one
+before has run out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Self
 
 from backfill.cluster.lease import SUCCESSION, Ask, Lease, Leases
-from backfill.errors import LockedError
+from backfill.errors import BackfillError, LockedError
 from backfill.ledger import Ledger
 from backfill.ledger import Target as LedgerTarget
 from backfill.pipeline import Sending
@@ -69,14 +69,27 @@ class RateHolder:
 
 
 class LedgerHolder:
-    """The ledger, opened to write by `open_ledger`; `follows`: another process held it before."""
+    """The ledger, opened to write by `open_ledger`; `follows`: another process held it before.
+
+    That it can't be opened is told by the first call: the reason of an actor that can't begin does not reach who waits.
+    """
 
     def __init__(self, open_ledger: Callable[[], Ledger], *, follows: bool) -> None:
         self._follows = follows
         self._patience = LOCK_PATIENCE if follows else 0.0
-        self._ledger = _opened(open_ledger, self._patience)
+        self._opened: Ledger | BackfillError
+        try:
+            self._opened = _opened(open_ledger, self._patience)
+        except BackfillError as error:
+            self._opened = error
         self._views: dict[LedgerTarget, Ledger] = {}
         self._turns: defaultdict[LedgerTarget, threading.Lock] = defaultdict(threading.Lock)
+
+    @property
+    def _ledger(self) -> Ledger:
+        if isinstance(self._opened, BackfillError):
+            raise self._opened
+        return self._opened
 
     async def warnings(self) -> tuple[str, ...]:
         """What there is to warn of."""

@@ -1,7 +1,7 @@
-"""The engine on Ray: parts of an export are tasks, a store's rate and ledger an actor.
+"""The engine on Ray: parts of an export are tasks, a store's rate and the ledger are actors.
 
-    driver: check, ask, report          Holder: one a store: Leases, Ledger
-      │ tasks                              ▲ ask, record, beat
+    driver: check, ask, report      RateActor, one a store: Leases      LedgerActor: Ledger
+      │ tasks                           ▲ ask, beat                       ▲ look_up, record
       └─→ a place: read_part, look_part, …, send_part ─→ the API
 
 Tasks of the check only read: Ray itself does those of a dead machine again. Of one that sends the driver decides: what
@@ -73,8 +73,6 @@ _NUMBERS = count(1)
 def _ray() -> Any:
     # Ray would tell its makers that it is used, and by whom.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # What its own programs log is in its log files; a terminal is for people.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     try:
         import ray
     except ImportError:

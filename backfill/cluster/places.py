@@ -1,4 +1,4 @@
-"""What runs in the cluster's processes: work on a part as a task, and the store's holder as an actor."""
+"""What runs in the cluster's processes: work on a part as a task, and what holds a rate or the ledger as an actor."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def got(ref: Any) -> Any:
         if isinstance(cause, BackfillError):
             raise cause from None
         raise StorageError(
-            "the actor that holds the ledger is gone",
+            "the actor that holds the ledger, or a store's rate, is gone",
             hint="run again: what was accepted is recorded",
         ) from error
     except ray.exceptions.RayError as error:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from backfill.errors import StoppedError
+from backfill.errors import LockedError, StoppedError
+from backfill.ledger import Ledger, Target
 from backfill.observer import Observer
 from backfill.pipeline import Sending
 from backfill.run import Result, run
@@ -140,6 +141,24 @@ def test_the_holder_of_the_rate_dies(engine, shop, box):
     result = run(path, flags(box, shop.state, rate=150.0), Watching(60, lambda: kill("RateActor")), engine=engine)
     assert result.status == 0, result.error
     assert box.ids(STORE) == ids
+
+
+def test_another_run_holds_the_ledger(engine, shop, box):
+    shop.orders(3)
+    path = shop.mapping()
+    with (
+        Ledger.open(shop.state, Target(box.base_url, STORE)),
+        pytest.raises(LockedError, match="another run holds the ledger"),
+    ):
+        run(path, flags(box, shop.state), Observer(), engine=engine)
+
+
+def test_rows_of_a_group_that_stand_apart_are_not_sent_in_half(engine, shop, box):
+    lines = ["order_id,at,email,total,note", *(f"{i // 2 % 30},2024-01-02,c@example.com,1.50,n" for i in range(62))]
+    shop.write("orders.csv", "\n".join(lines) + "\n")
+    result = run(shop.mapping(source={"group_by": ["order_id"]}), flags(box, shop.state), Observer(), engine=engine)
+    assert result.summary["problems"] == {"group_apart": 2}
+    assert box.ids(STORE) == {f"order:{i}" for i in range(1, 30)}
 
 
 def test_stores_by_column(engine, shop, box):
