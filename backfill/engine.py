@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from backfill.ledger import Ledger
 from backfill.pipeline import Delivered, Delivery, deliver
-from backfill.plan import Plan
-from backfill.survey import Rejecter, Watcher, survey
+from backfill.survey import Look, Rejecter, Watcher, survey_all
 from backfill.tally import Survey
 
 __all__ = ["Engine", "Local"]
@@ -23,20 +20,8 @@ class Engine(Protocol):
         """The ledger that `open_ledger` opens, wherever that is to be; raises what it raises."""
         ...
 
-    def survey(
-        self,
-        planned: Plan,
-        ledger: Ledger | None,
-        now: datetime,
-        scratch: Path | None = None,
-        *,
-        watch: Watcher | None = None,
-        reject: Rejecter | None = None,
-        into: Survey | None = None,
-        not_newer_than: str = "",
-        retry_rejected: bool = False,
-    ) -> Survey:
-        """As `backfill.survey.survey`."""
+    def survey(self, look: Look, found: Survey, watch: Watcher | None = None, reject: Rejecter | None = None) -> None:
+        """As `backfill.survey.survey_all`."""
         ...
 
     def deliver(self, delivery: Delivery) -> Delivered:
@@ -51,5 +36,5 @@ class Local:
         """The ledger, opened here."""
         return open_ledger()
 
-    survey = staticmethod(survey)
+    survey = staticmethod(survey_all)
     deliver = staticmethod(deliver)

@@ -45,6 +45,7 @@ from backfill.report import (
 from backfill.send import Target
 from backfill.settings import Flags, Settings
 from backfill.since import Reading, advance, reading_from
+from backfill.survey import Look
 from backfill.tally import Survey
 from backfill.tally import resolve as conclude
 from backfill.timeline import binned
@@ -145,17 +146,11 @@ class Going:
         if self.since and self.since.start is not None:
             self.reading = self.reading.since(self.since.start)
             self.observer.note(f"{since_text(self.since.told(self.reading, self.found))} (--reread reads all)")
-        self.engine.survey(
-            self.reading,
-            self.ledger,
-            self.started,
-            self.scratch,
-            watch=self.observer.checking,
-            reject=self.folder.reject_rows,
-            into=self.found,
-            not_newer_than=self.settings.not_newer_than,
-            retry_rejected=self.settings.retry_rejected,
+        settings = self.settings
+        look = Look(
+            self.reading, self.ledger, self.started, self.scratch, settings.not_newer_than, settings.retry_rejected
         )
+        self.engine.survey(look, self.found, self.observer.checking, self.folder.reject_rows)
         self.found.warnings = warnings_of(self.found, self.reading)
         for warning in self.found.warnings:
             self.observer.note(f"warning: {warning}")

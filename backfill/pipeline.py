@@ -43,7 +43,6 @@ from backfill.tally import Survey
 from backfill.world import World
 
 __all__ = [
-    "PROGRESS_SECONDS",
     "Delivered",
     "Delivery",
     "Sending",

@@ -55,6 +55,7 @@ __all__ = [
     "reject_late",
     "settle",
     "survey",
+    "survey_all",
 ]
 
 Watcher = Callable[[Survey], None]
@@ -146,20 +147,24 @@ def survey(
     `watch` sees the survey after each chunk. `reject` is given the rows that hold each chunk's rejections. The other
     parameters: see `Look`.
     """
-    look = Look(planned, ledger, now, scratch, not_newer_than, retry_rejected)
     found = into if into is not None else Survey()
+    survey_all(Look(planned, ledger, now, scratch, not_newer_than, retry_rejected), found, watch, reject)
+    return found
+
+
+def survey_all(look: Look, found: Survey, watch: Watcher | None = None, reject: Rejecter | None = None) -> None:
+    """All phases, one after the other, over the whole export. What was found is there also when an error ends it."""
     read(look, found, watch, reject)
     if found.index.is_open():
         look_again(look, found)
-    resolve(found, planned.export)
+    resolve(found, look.planned.export)
     found.sums.settle(found.index)
     if needs_settling(look, found):
         settle(look, found)
     hold_window(look, found)
     if found.late and reject:
-        reject_late(look, found, [late_rejection(one, planned.export) for one in found.late], reject)
+        reject_late(look, found, [late_rejection(one, look.planned.export) for one in found.late], reject)
     conclude(found)
-    return found
 
 
 def read(look: Look, found: Survey, watch: Watcher | None = None, reject: Rejecter | None = None) -> None:

@@ -1,5 +1,8 @@
 """Many machines and many stores: how an export is worked on in parts, how a store's rate is shared, what runs where.
 
-`work` is what is done to one part of an export, `apart` puts together what was found, as if all had been read at once.
-`lease` is how any number of workers keep one store's rate together.
+work       what is done to one part            apart      what was found in all parts, as if they were read as one
+onray      the engine on Ray, and its check    sending    its delivery
+places     what runs in Ray's processes        holder     what holds a store's rate, and the ledger, for all of them
+scheduler  which part runs next, and where     dispatch   the scheduler, for stores that run side by side
+lease      how any number of workers keep one store's rate together
 """

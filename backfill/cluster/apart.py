@@ -11,15 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from backfill.cluster import work
 from backfill.errors import BackfillError
-from backfill.ledger import Ledger
 from backfill.parts import Bounds, add_read, add_settled, add_window, part_of
 from backfill.pipeline import Delivered, Delivery, left_over
 from backfill.plan import Plan
@@ -82,24 +79,12 @@ class Apart:
         self.parts: list[Part] = []
         self.job: work.Job
 
-    def survey(
-        self,
-        planned: Plan,
-        ledger: Ledger | None,
-        now: datetime,
-        scratch: Path | None = None,
-        *,
-        watch: Watcher | None = None,
-        reject: Rejecter | None = None,
-        into: Survey | None = None,
-        not_newer_than: str = "",
-        retry_rejected: bool = False,
-    ) -> Survey:
-        """As `survey.survey`."""
-        found = into if into is not None else Survey()
-        found.timeline = Timeline(planned.mapping.source.timezone or "UTC")
+    def survey(self, look: Look, found: Survey, watch: Watcher | None = None, reject: Rejecter | None = None) -> None:
+        """As `survey.survey_all`."""
+        planned = look.planned
+        found.timeline = Timeline(look.zone)
         start = planned.shaper.since.start if planned.shaper.since else None
-        self.job = work.Job(planned.mapping, ledger, now, start, not_newer_than, retry_rejected)
+        self.job = work.Job(planned.mapping, look.ledger, look.now, start, look.not_newer_than, look.retry_rejected)
         # Rows that make a group are read by one.
         most = self._most if planned.shaper.grouping is None else sys.maxsize
         self.parts = [Part(export) for export in split(planned.export, most)]
@@ -107,7 +92,6 @@ class Apart:
         self._look_again(found, bare, buckets)
         resolve(found, planned.export)
         found.sums.settle(found.index)
-        look = Look(planned, ledger, now, scratch, not_newer_than, retry_rejected)
         if needs_settling(look, found):
             self._settle(found)
         if planned.shaper.since is not None and not found.unread:
@@ -116,7 +100,6 @@ class Apart:
         if found.late and reject:
             self._reject_late(planned, found, reject)
         conclude(found)
-        return found
 
     def _read(
         self, planned: Plan, found: Survey, watch: Watcher | None, reject: Rejecter | None
@@ -192,8 +175,10 @@ class Apart:
                 found = self.found_in(delivery.survey, part)
                 errands.append((self.job, part.export, found, mine))
         snapshots = []
+        never = dict(enumerate(int(chosen.sum()) for *_, chosen in errands))
 
-        def take(_number: int, sent: work.Sent) -> None:
+        def take(number: int, sent: work.Sent) -> None:
+            del never[number]
             result.add(sent.delivered)
             snapshots.append(sent.delivered.snapshot)
             for outcome in sent.refused:
@@ -202,6 +187,7 @@ class Apart:
         stopped = self._hands.send(errands, delivery, take)
         result.error = result.error or stopped
         result.error = stopped or result.error
+        result.unsent += sum(never.values())
         result.pending = total - result.accepted - result.refused
         result.snapshot = Snapshot.together(snapshots)
         if result.error is None and result.pending:

@@ -24,7 +24,7 @@ from backfill.parting import part
 from backfill.plan import Plan, plan
 from backfill.read import split
 from backfill.records import FILE, ROW, Outcome, Rejection
-from backfill.survey import survey
+from backfill.survey import Look, survey, survey_all
 from backfill.tally import Survey
 from backfill.timeline import binned
 
@@ -150,7 +150,7 @@ def _told(found: Survey, rejects: list[tuple[int, int, str]]) -> dict[str, Any]:
 def _both(planned: Callable[[], Plan], ledger: Ledger | None, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What one reading tells, and what the parts tell."""
     told = []
-    for survey_of in (survey, Apart(Here(), most=1).survey):
+    for survey_of in (survey_all, Apart(Here(), most=1).survey):
         rejects: list[tuple[int, int, str]] = []
 
         def reject(frame: pl.DataFrame, wrong: list[Rejection], into: list[Any] = rejects) -> None:
@@ -159,7 +159,7 @@ def _both(planned: Callable[[], Plan], ledger: Ledger | None, **options: Any) ->
             into.extend((one.file, one.row, one.problem) for one in wrong)
 
         found = Survey()
-        survey_of(planned(), ledger, NOW, reject=reject, into=found, **options)
+        survey_of(Look(planned(), ledger, NOW, **options), found, reject=reject)
         told.append(_told(found, rejects))
     return told[0], told[1]
 
