@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from backfill.errors import (
     BackfillError,
     BugError,
     InterruptedRun,
-    LockedError,
     StorageError,
     as_told,
     gravest,
@@ -40,10 +38,11 @@ from backfill.ledger import Target as LedgerTarget
 from backfill.mapping import Delivery as HowDelivered
 from backfill.mapping import Draft, StoreColumn
 from backfill.observer import Observer, StoreReady
+from backfill.opening import open_folder, open_ledger_and_export
 from backfill.parting import Parted, new_place, part
 from backfill.pipeline import Delivered, interrupted
-from backfill.plan import Plan, plan
-from backfill.read import report_like, unread_error
+from backfill.plan import Plan
+from backfill.read import unread_error
 from backfill.report import (
     STORES,
     RunFolder,
@@ -55,7 +54,7 @@ from backfill.report import (
     whole_problems,
     whole_summary,
 )
-from backfill.scratch import clear_scratch, make_folder, scratch_for
+from backfill.scratch import scratch_for
 from backfill.send import Target
 from backfill.settings import Flags, Settings, resolve, secret_from
 from backfill.signals import later, undisturbed
@@ -106,28 +105,13 @@ def run_many(
     if flags.store is None and os.environ.get("REDO_STORE_ID"):
         observer.note("REDO_STORE_ID is set: of the stores only that one is sent to")
     with ExitStack() as stack:
-        if settings.sandbox:
-            make_folder(settings.state.parent, world)
-        opened = partial(
-            Ledger.open, settings.state.absolute(), None, url=settings.ledger, now=world.now, disk=world.disk
-        )
-        ledger = stack.enter_context(engine.ledger(opened))
-        begun()
-        for warning in ledger.warnings:
-            observer.note(warning)
-        planned = plan(draft, started, flags.files)
-        for note in planned.export.notes:
-            observer.note(note)
+        ledger, planned = open_ledger_and_export(stack, draft, flags, settings, None, observer, world, engine, begun)
         parts = by_path(planned, column)
         if parts is not None:
             parts = chosen(parts, picked(flags))
         arise = stack.enter_context(later())
-        style = report_like(planned.export.files[0].dialect) if planned.export.files else None
-        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk, style)
-        stack.callback(folder.close)
+        folder = open_folder(stack, settings, started, planned, world)
         attempt.begun = True
-        if settings.ledger is None:
-            clear_scratch(folder.path.parent)
         together = Together(observer, world)
         many = _Many(
             flags, settings, delivery, column, observer, together, world, engine, started, ledger, planned, folder,
@@ -213,8 +197,8 @@ class _Many:
                 ledger = self.ledger.beside(LedgerTarget(self.settings.base_url, one.store))
                 info = RunInfo(self.planned.mapping.path.name, self.folder.path.name, backfill.__version__)
                 number = ledger.begin_run(info)
-            except LockedError as error:
-                # Another run sends to this store; the others are free.
+            except BackfillError as error:
+                # Another run sends to this store, or a server has no connection left for it; the others are free.
                 wrong = error
         # These are asked of the whole.
         settings = replace(settings_of(self.settings, one, "-"), min_rows=None, runs_to="")

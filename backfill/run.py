@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 import backfill
@@ -17,10 +16,9 @@ from backfill.ledger import Ledger, RunInfo
 from backfill.ledger import Target as LedgerTarget
 from backfill.many import run_many
 from backfill.observer import Observer
+from backfill.opening import open_folder, open_ledger_and_export
 from backfill.plan import plan
-from backfill.read import report_like
-from backfill.report import RunFolder
-from backfill.scratch import clear_scratch, make_folder, scratch_for
+from backfill.scratch import scratch_for
 from backfill.send import Target
 from backfill.settings import Flags, resolve
 from backfill.signals import later, undisturbed
@@ -91,30 +89,13 @@ def _run_one(
     for warning in settings.warnings:
         observer.note(warning)
     with ExitStack() as stack:
-        if settings.sandbox:
-            make_folder(settings.state.parent, world)
         at = LedgerTarget(settings.base_url, settings.store)
-        opened = partial(
-            Ledger.open, settings.state.absolute(), at, url=settings.ledger, now=world.now, disk=world.disk
-        )
-        ledger = stack.enter_context(engine.ledger(opened))
-        begun()
-        for warning in ledger.warnings:
-            observer.note(warning)
-        planned = plan(draft, started, flags.files)
-        for note in planned.export.notes:
-            observer.note(note)
+        ledger, planned = open_ledger_and_export(stack, draft, flags, settings, at, observer, world, engine, begun)
         arise = stack.enter_context(later())
-        # Of several files the first one's.
-        style = report_like(planned.export.files[0].dialect)
-        folder = RunFolder(settings.state, started, planned.export.name, planned.export.schema, world.disk, style)
-        stack.callback(folder.close)
+        folder = open_folder(stack, settings, started, planned, world)
         number = ledger.begin_run(RunInfo(path.name, folder.path.name, backfill.__version__))
         attempt.begun = True
         stack.push(_ended(ledger, number))
-        if settings.ledger is None:
-            # Else runs of other stores may go on in this folder: the lock is not the folder's.
-            clear_scratch(folder.path.parent)
         scratch = stack.enter_context(scratch_for(folder.path, planned))
         going = Going(
             flags, settings, target, observer, world, started, ledger, planned, folder, number, scratch, engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backfill.draft.amounts import PLAIN
+from backfill.draft.lines import TODO
 from backfill.draft.scalars import comment, flow, path, quoted, scalar, sql_text
 from backfill.draft.sheet import Sheet
 from backfill.draft.unwanted import Unwanted
@@ -35,7 +36,8 @@ def write_unwanted(sheet: Sheet, depth: int, tests: Sequence[Unwanted] | None = 
     tests = [one for one in sheet.found.tests if _of_group(sheet, one)] if tests is None else tests
     if not tests:
         return
-    sheet.lines.say(depth, f"{'; '.join(one.why for one in tests)}; to leave them out take the # away:")
+    # Undecided they are sent, and a flow that greets an order may greet a cancelled one.
+    sheet.lines.say(depth, f"{TODO} {'; '.join(one.why for one in tests)}; to leave them out take the # away:")
     whole = tests[0].sql if len(tests) == 1 else " AND ".join(f"({one.sql})" for one in tests)
     sheet.lines.lines.append("  " * depth + f"# where: {sql_text(whole)}")
 

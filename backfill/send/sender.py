@@ -11,7 +11,7 @@ from typing import NoReturn, Self
 
 import httpx
 
-from backfill import pack, retry
+from backfill import api, pack, retry
 from backfill.errors import AccessError, BackfillError, SettingsError, StoppedError
 from backfill.pace import Clock, Pace, Pacing, SystemClock
 from backfill.records import Events, Outcome, Refusal, Request
@@ -347,7 +347,7 @@ class Sender:
         if found.kind is Kind.ACCESS:
             self._refuse_access(found, self._access_hint())
         if found.kind is Kind.NOT_FOUND and not self._known:
-            self._refuse_access(found, f"check the store id {self.target.store} and the base URL")
+            self._refuse_access(found, f"check the store id {self.target.store} and the base URL, as in {api.BASE_URL}")
         if found.kind is Kind.CERTIFICATE:
             raise SettingsError(
                 f"{self._place()}: the server's certificate is refused: {found.seen}",

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from backfill.errors import StorageError
 from backfill.ledger import Ledger
 from tests.end_to_end.support import Run, balanced, begun, eventually, finish, kill
 
@@ -483,6 +484,32 @@ def test_a_mapping_that_is_wrong(lone_shop, delivery, message):
     shop.mapping(files=PATHS, delivery={"store": "{store}", **delivery})
     done = shop.do("check", "orders.yaml", status=78)
     assert message in done.err
+
+
+def test_a_server_without_a_connection_for_one_store(lone_shop, start, monkeypatch):
+    """Each store has a connection of its own there; who gets none ends for itself."""
+    from backfill import Backfill
+
+    box = start()
+    ids = exports(lone_shop, ["nord", "sued"], 4)
+    monkeypatch.setenv("REDO_API_SECRET", "secret")
+    beside = Ledger.beside
+
+    def full(ledger, target):
+        if target.store == "sued":
+            raise StorageError("beginning the run: too many clients already", hint="raise max_connections")
+        return beside(ledger, target)
+
+    monkeypatch.setattr(Ledger, "beside", full)
+    orders = Backfill(lone_shop.mapping(files=PATHS, delivery={"store": "{store}"}))
+    result = orders.run(base_url=box.base_url)
+    assert {store: one["exit"] for store, one in result.summary["stores"].items()} == {"nord": 0, "sued": 74}
+    assert result.status == 74
+    assert box.ids("nord") == ids["nord"]
+    monkeypatch.setattr(Ledger, "beside", beside)
+    again = orders.run(base_url=box.base_url)
+    assert again.status == 0
+    assert again.summary["events"]["accepted"] == 4
 
 
 def test_by_the_library(lone_shop, start, monkeypatch):

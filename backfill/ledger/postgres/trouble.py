@@ -45,6 +45,8 @@ def trouble(doing: str, address: Address, error: psycopg.Error) -> Exception:
     match error:
         case errors.InsufficientPrivilege():
             hint = GRANTS
+        case errors.TooManyConnections():
+            hint = f"Raise the server's max_connections: a run holds one for each of its stores, {_AGAIN}"
         case errors.DiskFull() | errors.OutOfMemory() | errors.InsufficientResources():
             hint = f"Make room on the server, {_AGAIN}"
         case errors.DataCorrupted() | errors.IndexCorrupted() | errors.IoError():
