@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from pathlib import Path
 
 from backfill.observer import Observer
@@ -85,12 +84,11 @@ class Together:
 
     def _all(self, now: float) -> Sending:
         states = list(self._states.values())
-        going = [state for name, state in self._states.items() if name not in self._done]
+        going = [state.snapshot for name, state in self._states.items() if name not in self._done]
+        snapshot = Snapshot.together([state.snapshot for state in states], going, one_rate=False)
         accepted, refused = sum(one.accepted for one in states), sum(one.refused for one in states)
         total = sum(self._totals.values())
-        return Sending(
-            total, accepted, refused, total - accepted - refused, now - self._began, _sum(states, going), self._words()
-        )
+        return Sending(total, accepted, refused, total - accepted - refused, now - self._began, snapshot, self._words())
 
     def _words(self) -> str:
         left = {}
@@ -100,31 +98,6 @@ class Together:
                 left[name] = (state.pending if state else total) / self._rates[name]
         words = f"{len(self._totals) - len(left)} of {len(self._totals)} stores done"
         return f"{words}, slowest: {max(left, key=left.__getitem__)}" if left else words
-
-
-def _sum(states: list[Sending], going: list[Sending]) -> Snapshot:
-    """The senders' figures together. They wait when all of them that go on do."""
-    each = [state.snapshot for state in states]
-    now = [state.snapshot for state in going]
-    waits = bool(now) and all(one.reason for one in now)
-    statuses: Counter[int] = Counter()
-    for one in each:
-        statuses.update(one.statuses)
-    first = min(now, key=lambda one: one.pause) if waits else Snapshot()
-    return Snapshot(
-        requests=sum(one.requests for one in each),
-        retries=sum(one.retries for one in each),
-        rate_limited=sum(one.rate_limited for one in each),
-        statuses=statuses,
-        no_answer=sum(one.no_answer for one in each),
-        bytes_sent=sum(one.bytes_sent for one in each),
-        rate=sum(one.rate for one in now),
-        concurrency=sum(one.concurrency for one in now),
-        in_flight=sum(one.in_flight for one in now),
-        pause=first.pause,
-        reason=first.reason,
-        outage=first.outage,
-    )
 
 
 class _Store(Observer):

@@ -189,7 +189,7 @@ class Apart:
         result.error = stopped or result.error
         result.unsent += sum(never.values())
         result.pending = total - result.accepted - result.refused
-        result.snapshot = Snapshot.together(snapshots)
+        result.snapshot = Snapshot.together(snapshots, snapshots, one_rate=True)
         if result.error is None and result.pending:
             result.error = left_over(result)
         return result

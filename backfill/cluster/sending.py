@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -206,21 +205,10 @@ class SendingParts:
         accepted, refused = (sum(getattr(part, name) for part in parts.values()) for name in ("accepted", "refused"))
         numbers = [self.numbers[start.split] for start in self.running.values()]
         running = [parts[number].snapshot for number in numbers if number in parts]
-        whole = Snapshot.together([part.snapshot for part in parts.values()])
-        now = Snapshot.together(running)
-        whole = replace(
-            whole,
-            latency=now.latency,
-            rate=now.rate,
-            concurrency=now.concurrency,
-            in_flight=now.in_flight,
-            pause=now.pause,
-            reason=now.reason,
-            outage=bool(running) and now.outage,
-        )
+        snapshot = Snapshot.together([part.snapshot for part in parts.values()], running, one_rate=True)
         total = self.delivery.total
         seconds = time.monotonic() - self.began
-        self.delivery.watch(Sending(total, accepted, refused, total - accepted - refused, seconds, whole))
+        self.delivery.watch(Sending(total, accepted, refused, total - accepted - refused, seconds, snapshot))
 
     async def _call(self, ref: Any) -> Any:
         return await anyio.to_thread.run_sync(got, ref, abandon_on_cancel=True)

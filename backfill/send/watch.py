@@ -54,30 +54,33 @@ class Snapshot:
         return self.reason.partition(": ")[2]
 
     @classmethod
-    def together(cls, parts: Sequence[Snapshot]) -> Snapshot:
-        """Several senders to one store as one; the latencies are those of the one that sent most."""
-        if not parts:
-            return cls()
+    def together(cls, each: Sequence[Snapshot], now: Sequence[Snapshot], *, one_rate: bool) -> Snapshot:
+        """Several senders as one: all that `each` counted, and the figures of the moment of those that send `now`.
+
+        Latencies are of the one that sent most. `one_rate`: they share it. They wait when all of them do.
+        """
         statuses: Counter[int] = Counter()
-        for part in parts:
-            statuses.update(part.statuses)
-        busiest = max(parts, key=lambda part: part.requests)
-        waiting = min(parts, key=lambda part: part.pause)
+        for one in each:
+            statuses.update(one.statuses)
+        busiest = max(now, key=lambda one: one.requests, default=cls())
+        waits = bool(now) and all(one.reason for one in now)
+        first = min(now, key=lambda one: one.pause) if waits else cls()
+        rates = [one.rate for one in now]
         return cls(
-            requests=sum(part.requests for part in parts),
-            retries=sum(part.retries for part in parts),
-            rate_limited=sum(part.rate_limited for part in parts),
+            requests=sum(one.requests for one in each),
+            retries=sum(one.retries for one in each),
+            rate_limited=sum(one.rate_limited for one in each),
             statuses=dict(statuses),
-            no_answer=sum(part.no_answer for part in parts),
-            bytes_sent=sum(part.bytes_sent for part in parts),
+            no_answer=sum(one.no_answer for one in each),
+            bytes_sent=sum(one.bytes_sent for one in each),
             latency=busiest.latency,
-            rate=max(part.rate for part in parts),
-            concurrency=sum(part.concurrency for part in parts),
-            in_flight=sum(part.in_flight for part in parts),
-            pause=waiting.pause,
-            reason=waiting.reason,
-            outage=all(part.outage for part in parts),
-            trouble=next((part.trouble for part in parts if part.trouble), ""),
+            rate=max(rates, default=0.0) if one_rate else sum(rates),
+            concurrency=sum(one.concurrency for one in now),
+            in_flight=sum(one.in_flight for one in now),
+            pause=first.pause,
+            reason=first.reason,
+            outage=first.outage,
+            trouble=next((one.trouble for one in each if one.trouble), ""),
         )
 
 
