@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from backfill.cluster.lease import LeasedPace
+from backfill.cluster.leased import LeasedPace
 from backfill.cluster.scheduler import Phase, Scheduler, Split
 from tests.cluster.support import Worker, holder, together
 from tests.delivery.support import now, simulate

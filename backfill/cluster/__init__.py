@@ -4,5 +4,5 @@ work       what is done to one part            apart      what was found in all 
 onray      the engine on Ray, and its check    sending    its delivery
 places     what runs in Ray's processes        holder     what holds a store's rate, and the ledger, for all of them
 scheduler  which part runs next, and where     dispatch   the scheduler, for stores that run side by side
-lease      how any number of workers keep one store's rate together
+lease      a store's rate, in slots            leased     a worker's share of it
 """

@@ -14,7 +14,8 @@ from typing import Any, Self, cast
 import backfill
 from backfill.cluster import work
 from backfill.cluster.holder import LedgerHolder, RateHolder
-from backfill.cluster.lease import GIVEN_UP_AFTER, Ask, Lease, LeasedPace
+from backfill.cluster.lease import Ask, Lease
+from backfill.cluster.leased import GIVEN_UP_AFTER, LeasedPace
 from backfill.errors import BackfillError, BugError, ExportError, SettingsError, StoppedError, StorageError
 from backfill.ledger import Ledger
 from backfill.ledger import Target as LedgerTarget

@@ -9,9 +9,10 @@ from itertools import groupby
 import polars as pl
 
 from backfill.errors import ExportError
+from backfill.read.fetched import holds
 from backfill.read.opened import OpenedFile
 from backfill.read.pieces import Columns, under
-from backfill.read.typed import group_frames, group_starts, holds
+from backfill.read.typed import group_frames, group_starts
 from backfill.records import FILE, ROW
 
 __all__ = ["Rest", "rows_at"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,30 +19,21 @@ import polars as pl
 
 from backfill.errors import ExportError, SettingsError
 from backfill.objectstore import fault
+from backfill.read.fetched import BATCH_BYTES, DECODED_ROWS, decoded_rows, fetched, footer
 from backfill.read.files import ExportFile, open_bytes, unreadable
 from backfill.read.ndjson import BatchRows, ndjson_batches, ndjson_schema
 
-__all__ = ["Older", "group_frames", "group_starts", "holds", "read_batches", "row_groups", "schema_of"]
+__all__ = ["Older", "group_frames", "group_starts", "read_batches", "row_groups", "schema_of"]
 
 T = TypeVar("T")
 
 # A frame has as many rows as this, or bytes: rows of long texts would fill the memory.
 BATCH_ROWS = 20_000
-BATCH_BYTES = 16_000_000
-# Parquet is decoded by so many rows at a time: what they will take is not known before, as a dictionary holds a text
-# once that stands in every row.
-DECODED_ROWS = 1_000
-# As in CSV and NDJSON: an event holds 5 MB at most.
-MAX_ROW_BYTES = 16_000_000
 DECIMAL_DIGITS = 38
 # Pages of a file that is larger than a few blocks are read through a buffer, so that a row group of gigabytes needs no
 # more memory than a small one. Others are not: Arrow makes the buffer as large as a page says that it is, be it a lie.
 BUFFER_BYTES = 1_000_000
 BUFFERED_FROM = 64_000_000
-# What a row group of an object takes up to this is fetched together, in one request for what stands together: each
-# request waits for its answer. Of more, each column is read through a buffer.
-FETCHED_BYTES = 64_000_000
-FETCHED_BUFFER_BYTES = 4_000_000
 # Excel's files are read whole; this is beyond what a spreadsheet program opens.
 EXCEL_BYTES = 200_000_000
 FIXED_OFFSET = re.compile(r"[+-]\d\d:?\d\d")
@@ -300,7 +290,7 @@ def _batches(file: ExportFile, groups: list[int] | None, wanted: Collection[str]
     Raises ValueError when it has fewer rows than its footer counts.
     """
     if file.format == "parquet" and file.stored:
-        yield from _fetched(file, groups or [], wanted)
+        yield from fetched(file, groups or [], wanted)
         return
     with _reader(file) as reader:
         if file.format == "arrow":
@@ -309,65 +299,12 @@ def _batches(file: ExportFile, groups: list[int] | None, wanted: Collection[str]
             )
             return
         rows, metadata = 0, reader.metadata
-        for batch in reader.iter_batches(batch_size=_decoded_rows(file, metadata), row_groups=groups):
+        for batch in reader.iter_batches(batch_size=decoded_rows(file, metadata), row_groups=groups):
             rows += batch.num_rows
             yield batch
         said = metadata.num_rows if groups is None else sum(metadata.row_group(at).num_rows for at in groups)
         if rows < said:
             raise ValueError(f"it has {rows} rows and says it has {said}")
-
-
-def _fetched(file: ExportFile, groups: list[int], wanted: Collection[str] | None) -> Iterator[Any]:
-    """The record batches of some row groups of an object.
-
-    What is wanted of a row group is asked for together, and held; where that would be too much, each column is read
-    through a buffer.
-    """
-    import pyarrow.parquet as pq
-
-    for at in groups:
-        with open_bytes(file) as source:
-            metadata = _footer(file, source)
-            names = _top_columns(metadata.schema.to_arrow_schema().names, wanted)
-            group = metadata.row_group(at)
-            small = _stored_size(group, names) <= FETCHED_BYTES
-            with pq.ParquetFile(
-                source,
-                metadata=metadata,
-                pre_buffer=small,
-                buffer_size=0 if small else FETCHED_BUFFER_BYTES,
-                page_checksum_verification=True,
-            ) as parquet:
-                rows = 0
-                size = _decoded_rows(file, metadata)
-                for batch in parquet.iter_batches(batch_size=size, row_groups=[at], columns=names):
-                    rows += batch.num_rows
-                    yield batch
-        if rows < group.num_rows:
-            raise ValueError(f"it has {rows} rows and says it has {group.num_rows}")
-
-
-# Of the objects that were looked at last: reading one asks for its footer again and again.
-_footers: OrderedDict[tuple[str, int, bytes], Any] = OrderedDict()
-_FOOTERS = 4
-
-
-def _footer(file: ExportFile, source: Any) -> Any:
-    """The footer of an object's Parquet, which is fetched once as long as the object is the same."""
-    import pyarrow.parquet as pq
-
-    mark = (file.uri, source.size(), repr(sorted((source.metadata() or {}).items())).encode())
-    found = _footers.get(mark)
-    if found is None:
-        found = _footers[mark] = pq.read_metadata(source)
-        if len(_footers) > _FOOTERS:
-            _footers.popitem(last=False)
-    return found
-
-
-def holds(name: str, wanted: Collection[str]) -> bool:
-    """Whether a column is among those that are wanted: `a` is also for `a.b`."""
-    return any(one == name or one.startswith(f"{name}.") for one in wanted)
 
 
 def group_starts(file: ExportFile) -> list[int]:
@@ -378,37 +315,6 @@ def group_starts(file: ExportFile) -> list[int]:
 def group_frames(file: ExportFile, group: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Some columns of one row group of a Parquet file. Raises ExportError."""
     return _frames(file, _Part(0, [group]), columns)
-
-
-def _top_columns(names: Sequence[str], wanted: Collection[str] | None) -> list[str] | None:
-    """The columns that hold what is wanted; one at least, as it tells how many rows there are."""
-    if wanted is None:
-        return None
-    found = [name for name in names if holds(name, wanted)]
-    return found or list(names[:1])
-
-
-def _stored_size(group: Any, names: Sequence[str] | None) -> int:
-    """Bytes that the columns take in a row group, as they are stored."""
-    columns = [group.column(at) for at in range(group.num_columns)]
-    return sum(
-        column.total_compressed_size
-        for column in columns
-        if names is None or any(column.path_in_schema == name or column.path_in_schema.startswith(f"{name}.")
-                        for name in names)
-    )  # fmt: skip
-
-
-def _decoded_rows(file: ExportFile, metadata: Any) -> int:
-    """How many rows of a Parquet file to decode at a time. Raises ExportError when a single one is too many."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    row = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
-    if row > MAX_ROW_BYTES:
-        raise ExportError(
-            f"{file.name}: holds rows of {row // 1_000_000:,} MB, where {MAX_ROW_BYTES // 1_000_000} MB is the most",
-            hint="an event holds 5 MB at most: export it without the long texts",
-        )
-    return max(1, min(DECODED_ROWS, BATCH_BYTES // max(row, 1)))
 
 
 @contextmanager
@@ -426,7 +332,7 @@ def _reader(file: ExportFile) -> Iterator[Any]:
             size = cast("Any", source).size() if file.stored else source.seek(0, io.SEEK_END)
             parquet = pq.ParquetFile(
                 source if file.remote else file.uri,
-                metadata=_footer(file, source) if file.stored else None,
+                metadata=footer(file, source) if file.stored else None,
                 memory_map=False,
                 pre_buffer=False,
                 buffer_size=BUFFER_BYTES if size >= BUFFERED_FROM else 0,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from backfill import mapping as mappings
 from backfill.errors import SettingsError, UsageError
+from backfill.mapping import Delivery
 from backfill.ping import ping_said, ping_url
 from backfill.printable import printable
 from backfill.schedule.zones import checked_zone, machine_zone
@@ -108,37 +109,9 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
     be, UsageError for what no schedule can hold.
     """
     loaded = mappings.load(mapping)
-    store = flags.store or environment.get("REDO_STORE_ID")
-    if not (store or loaded.delivery.store):
-        raise SettingsError(
-            "no store is given, and a scheduler has no REDO_STORE_ID",
-            hint="set delivery.store in the mapping, REDO_STORE_ID or --store",
-        )
-    if loaded.delivery.secrets and loaded.delivery.secrets.env:
-        raise SettingsError(
-            "delivery.secrets.env: a scheduler has none of these variables",
-            hint='put each store\'s secret in a file, as in secrets: {file: "secrets/{store}"}',
-        )
-    base_url = flags.base_url or environment.get("REDO_BASE_URL")
     ping = options.ping or environment.get("BACKFILL_PING") or ping_said(environment)
-    if ping:
-        ping_url(ping)
-    # What a run would not begin with is said now, not at night. The secret is not there yet.
-    # Of many stores each is looked at when it is known.
-    one = flags if column_of(loaded.delivery) is None or store else replace(flags, store="-")
-    settings = resolve(mapping, loaded.delivery, one, {**environment, "REDO_API_SECRET": "none"})
-    Target(settings.base_url, settings.store, settings.secret)
-    said = {
-        "--not-newer-than": flags.not_newer_than,
-        "--min-rows": str(flags.min_rows) if flags.min_rows is not None else None,
-    }
-    words: list[str] = []
-    for flag, value in [
-        ("--store", store),
-        ("--base-url", check_base_url(base_url) if base_url else None),
-        *((flag, said.get(flag) or environment.get(variable)) for variable, flag in _VARIABLES.items()),
-    ]:
-        words += [flag, value] if value else []
+    _would_begin(mapping, loaded.delivery, flags, environment, ping)
+    words = _words(flags, environment)
     path = _absolute(mapping)
     state = _absolute(state_folder(mapping, flags, environment))
     secret = environment.get("REDO_API_SECRET_FILE")
@@ -174,6 +147,46 @@ def plan_job(mapping: Path, flags: Flags, options: Options, environment: Mapping
                 hint="give the file or folder another name",
             )
     return job
+
+
+def _would_begin(
+    mapping: Path, delivery: Delivery, flags: Flags, environment: MappingOf[str, str], ping: str | None
+) -> None:
+    """What a run would not begin with is said now, not at night. Raises SettingsError."""
+    store = flags.store or environment.get("REDO_STORE_ID")
+    if not (store or delivery.store):
+        raise SettingsError(
+            "no store is given, and a scheduler has no REDO_STORE_ID",
+            hint="set delivery.store in the mapping, REDO_STORE_ID or --store",
+        )
+    if delivery.secrets and delivery.secrets.env:
+        raise SettingsError(
+            "delivery.secrets.env: a scheduler has none of these variables",
+            hint='put each store\'s secret in a file, as in secrets: {file: "secrets/{store}"}',
+        )
+    if ping:
+        ping_url(ping)
+    # Of many stores each is looked at when it is known. The secret is not there yet.
+    one = flags if column_of(delivery) is None or store else replace(flags, store="-")
+    settings = resolve(mapping, delivery, one, {**environment, "REDO_API_SECRET": "none"})
+    Target(settings.base_url, settings.store, settings.secret)
+
+
+def _words(flags: Flags, environment: MappingOf[str, str]) -> list[str]:
+    """The options of the run that the settings of now ask for."""
+    base_url = flags.base_url or environment.get("REDO_BASE_URL")
+    said = {
+        "--not-newer-than": flags.not_newer_than,
+        "--min-rows": str(flags.min_rows) if flags.min_rows is not None else None,
+    }
+    words: list[str] = []
+    for flag, value in [
+        ("--store", flags.store or environment.get("REDO_STORE_ID")),
+        ("--base-url", check_base_url(base_url) if base_url else None),
+        *((flag, said.get(flag) or environment.get(variable)) for variable, flag in _VARIABLES.items()),
+    ]:
+        words += [flag, value] if value else []
+    return words
 
 
 def _ping_file(mapping: Path, name: str | None, environment: MappingOf[str, str]) -> Path:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from backfill.cluster.lease import Ask, Lease, LeasedPace, Leases
+from backfill.cluster.lease import Ask, Lease, Leases
+from backfill.cluster.leased import LeasedPace
 from tests.delivery.support import now
 
 

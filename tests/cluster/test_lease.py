@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill.cluster.lease import GIVEN_UP_AFTER, GRACE, HORIZON, SUCCESSION, Ask, Lease, LeasedPace, Leases, Limited
+from backfill.cluster.lease import GRACE, HORIZON, SUCCESSION, Ask, Lease, Leases, Limited
+from backfill.cluster.leased import GIVEN_UP_AFTER, LeasedPace
 from backfill.errors import StoppedError
 from backfill.pace import BURST, Rate
 from tests.cluster.support import Gone, Skewed, Worker, holder, together

@@ -138,7 +138,7 @@ def test_a_row_group_too_large_to_hold(
     s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool
 ) -> None:
     if not whole:
-        monkeypatch.setattr("backfill.read.typed.FETCHED_BYTES", 1000)
+        monkeypatch.setattr("backfill.read.fetched.FETCHED_BYTES", 1000)
     s3.put("a.parquet", parquet(large(30_000)))
     assert len(all_of(opened(tmp_path, f"{s3.url}/a.parquet"))) == 30_000
 

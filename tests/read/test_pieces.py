@@ -25,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records.read_texts, "__defaults__", (2_000, None))
     monkeypatch.setattr("backfill.read.ndjson._blocks.__defaults__", (2_000,))
     monkeypatch.setattr("backfill.read.typed.BATCH_ROWS", 70)
-    monkeypatch.setattr("backfill.read.typed.DECODED_ROWS", 20)
+    monkeypatch.setattr("backfill.read.fetched.DECODED_ROWS", 20)
     monkeypatch.setattr(pieces, "CHUNK_ROWS", 50)
     monkeypatch.setattr(pieces, "CHUNK_BYTES", 1_000)
 
