@@ -68,10 +68,16 @@ def _ray() -> Any:
 
 
 def _knock(address: str) -> None:
-    """Whether anybody listens there: Ray itself would try for minutes. Raises OSError."""
-    host, mark, port = address.rpartition(":")
-    if mark and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+    """Whether anybody listens there: Ray itself would try for minutes. Raises OSError, SettingsError."""
+    host, _, port = address.rpartition(":")
+    if address in (LOCAL, "auto"):
+        return
+    if not host or "/" in host or not port.isdigit():
+        raise SettingsError(
+            f"--ray {address}: is no address of a cluster",
+            hint='as in head:6379, which `ray start --head` prints; "auto" on one of its machines; "local" here',
+        )
+    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 class Cluster:
@@ -86,6 +92,8 @@ class Cluster:
             try:
                 _knock(address)
                 self.ray.init(log_to_driver=False, configure_logging=False, logging_level="ERROR", **options)
+            except SettingsError:
+                raise
             except Exception as error:
                 why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
                 raise StoppedError(

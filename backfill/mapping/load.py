@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from backfill.errors import MappingError, MappingProblem, SettingsError
 from backfill.mapping.events import read_events
 from backfill.mapping.findings import Findings, Reference, quoted
-from backfill.mapping.models import Delivery, Event, Mapping, Source
+from backfill.mapping.models import STORE, Delivery, Event, Mapping, Source
 from backfill.mapping.sources import read_delivery, read_source
 from backfill.mapping.tree import BYTES, Entry, List, Object, Text, Tree, describe
 from backfill.mapping.words import listing, printable, suggest
@@ -156,4 +156,8 @@ def _parts(findings: Findings, tree: Tree) -> tuple[Source | None, list[Event], 
             message = "occurrence does not go with source.since: twins are told apart by all rows"
             findings.wrong(entry, message, "leave since out, or give an id that tells the rows apart")
     delivery = read_delivery(findings, parts["delivery"]) if "delivery" in parts else None
+    if source is not None and source.names_stores and not any(one.column == STORE for one in findings.references):
+        at = inner.entries["files"].value if isinstance(inner, Object) and "files" in inner.entries else tree
+        message = "{store} stands in source.files, and nothing reads it: the files of all stores would go to one"
+        findings.wrong(at, message, 'say delivery: {store: "{store}"}; or write * in its place')
     return source, events, delivery

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from backfill.errors import LockedError, StoppedError
+from backfill.errors import LockedError, SettingsError, StoppedError
 from backfill.ledger import Ledger, Target
 from backfill.observer import Observer
 from backfill.pipeline import Sending
@@ -177,6 +177,9 @@ def test_nobody_there():
 
     with pytest.raises(StoppedError, match="can't connect: Connection refused"):
         Cluster("127.0.0.1:1")
+    for address in ("nonsense", "ray://head:10001", ":6379"):
+        with pytest.raises(SettingsError, match="is no address of a cluster"):
+            Cluster(address)
 
 
 def test_a_secret_that_is_refused_stops_all_parts(engine, shop):

@@ -476,6 +476,8 @@ def test_schedule(shop):
         ({"secrets": {"env": "A_{store}", "file": "s/{store}"}}, "secrets has to be one of env and file"),
         ({"store": "N1", "secrets": {"env": "A_{store}"}}, "secrets is for many stores"),
         ({"stores_at_once": 0}, "stores_at_once has to be a whole number from 1"),
+        ({"store": "N1"}, "orders.yaml:2:10: {store} stands in source.files, and nothing reads it"),
+        ({"store": None}, "{store} stands in source.files, and nothing reads it"),
     ],
 )
 def test_a_mapping_that_is_wrong(lone_shop, delivery, message):
