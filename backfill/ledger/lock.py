@@ -21,7 +21,7 @@ from typing import Final
 
 from backfill.errors import LockedError, StorageError
 
-__all__ = ["LOCK_FILE", "Holder", "Lock", "holder", "network_filesystem"]
+__all__ = ["LOCK_FILE", "Holder", "Lock", "holder", "network_filesystem", "taken"]
 
 LOCK_FILE: Final = "ledger.lock"
 
@@ -84,6 +84,17 @@ def _named(path: Path) -> Holder | None:
         return None
 
 
+def taken(where: str, named: Holder | None, hint: str) -> LockedError:
+    """What is told to who comes second: who holds the ledger `where`, as far as that is known, and what to do."""
+    if named is None:
+        who, wait = "a process that has not named itself", "Wait for it to end."
+    else:
+        command = f" ({named.command})" if named.command else ""
+        who = f"process {named.pid} on {named.host}{command}, since {named.since}"
+        wait = f"Wait for it to end, or stop it: kill {named.pid} on {named.host}."
+    return LockedError(f"another run holds the ledger in {where}: {who}", hint=f"{wait} {hint}")
+
+
 class Lock:
     """An exclusive lock on a state folder, from `Lock(folder)` to `release()` or the end of the process.
 
@@ -126,16 +137,10 @@ class Lock:
 
     def _taken(self) -> LockedError:
         # Also one that seems to be gone: a process id of another container means nothing here.
-        named = _named(self._path)
-        if named is None:
-            who, hint = "a process that has not named itself", "Wait for it to end."
-        else:
-            command = f" ({named.command})" if named.command else ""
-            who = f"process {named.pid} on {named.host}{command}, since {named.since}"
-            hint = f"Wait for it to end, or stop it: kill {named.pid} on {named.host}."
-        return LockedError(
-            f"another run holds the ledger in {self._path.parent}: {who}",
-            hint=f"{hint} Removing {LOCK_FILE} does not help: the lock goes with its process.",
+        return taken(
+            str(self._path.parent),
+            _named(self._path),
+            f"Removing {LOCK_FILE} does not help: the lock goes with its process.",
         )
 
     def _is_in_place(self) -> bool:

@@ -24,7 +24,7 @@ import psycopg
 
 from backfill.errors import LockedError, StorageError
 from backfill.ledger.entries import Target
-from backfill.ledger.lock import Holder
+from backfill.ledger.lock import Holder, taken
 from backfill.ledger.postgres.address import Address
 from backfill.ledger.postgres.packed import register
 from backfill.ledger.postgres.schema import LOCKS, enter, upgrade
@@ -243,16 +243,8 @@ class Session:
             self._clock.sleep(0.02)
 
     def _taken(self, named: Holder | None) -> LockedError:
-        if named is None:
-            who, hint = "a process that has not named itself", "Wait for it to end."
-        else:
-            command = f" ({named.command})" if named.command else ""
-            who = f"process {named.pid} on {named.host}{command}, since {named.since}"
-            hint = f"Wait for it to end, or stop it: kill {named.pid} on {named.host}."
-        return LockedError(
-            f"another run holds the ledger in {self.address.shown} for store {self._target.store}: {who}",
-            hint=f"{hint} The lock goes with its process's connection to the server.",
-        )
+        where = f"{self.address.shown} for store {self._target.store}"
+        return taken(where, named, "The lock goes with its process's connection to the server.")
 
     def _try_again(self, doing: str) -> int | None:
         """With a new connection and the lock: how many transactions have gone through. None: not yet to be had."""
