@@ -180,6 +180,20 @@ def test_search_deep_links_and_back(page, box, send):
     expect(page.get_by_role("heading", name="Not found")).to_be_visible()
 
 
+def test_a_link_followed_while_one_types_is_followed(page, box, send):
+    """What was typed is looked up after a moment; who has left by then is not called back."""
+    send(*[order(i) for i in range(1, 4)])
+    page.goto(box.page_url + "#/customers")
+    page.get_by_label("Find by email, phone, name or id").evaluate(
+        "box => { box.value = 'ada'; box.dispatchEvent(new Event('input')); location.hash = '#/customers/1'; }"
+    )
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    page.wait_for_timeout(400)  # longer than the moment
+    expect(page).to_have_url(re.compile(r"#/customers/1$"))
+    page.go_back()
+    expect(page.get_by_label("Find by email, phone, name or id")).to_have_value("ada")
+
+
 def test_not_found_is_an_answer(page, box):
     page.goto(box.page_url + "#/nowhere")
     expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()

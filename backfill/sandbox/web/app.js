@@ -205,7 +205,7 @@ async function show() {
   let made;
   try {
     live ??= await get("overview", filter());
-    const context = { get, link, live: () => live, filter: filter(), query, path, parts: path.match(pattern).slice(1), refresh };
+    const context = { get, link, live: () => live, filter: filter(), query, path, parts: path.match(pattern).slice(1), refresh, readdress };
     made = await view(context);
   } catch (error) {
     made = failed(error);
@@ -226,6 +226,12 @@ async function show() {
 }
 
 const refresh = () => show();
+
+/** Name what is shown by another hash, without showing it anew. */
+function readdress(hash) {
+  history.replaceState(null, "", hash);
+  here = hash;
+}
 
 function missing() {
   return { title: "Not found", nodes: [el("h1", {}, "There is nothing here"), el("p", {}, el("a", { href: "#/" }, "To the overview"))] };

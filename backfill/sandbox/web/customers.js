@@ -6,7 +6,7 @@ import { count, money, month, number, time } from "./format.js";
 
 const label = (one) => [one.first, one.last].filter(Boolean).join(" ") || one.email || one.phone || one.id;
 
-export async function customers({ get, link, filter, query, path }) {
+export async function customers({ get, link, filter, query, path, readdress }) {
   const place = el("ul", { class: "rows" });
   const found = el("p", { class: "faint", role: "status" });
   const pager = el("p", { class: "pager" });
@@ -37,12 +37,11 @@ export async function customers({ get, link, filter, query, path }) {
 
   let later;
   search.addEventListener("input", () => {
+    // The address changes at once: later it might overwrite that of a link the reader has followed since.
+    page = 1;
+    readdress(link(path, { q: search.value.trim() }));
     clearTimeout(later);
-    later = setTimeout(() => {
-      page = 1;
-      history.replaceState(null, "", link(path, { q: search.value.trim() }));
-      load();
-    }, 150);
+    later = setTimeout(load, 150);
   });
   await load();
   return {
