@@ -7,9 +7,9 @@ import os
 import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from backfill.disk import Disk
 from backfill.errors import SettingsError, StorageError
@@ -20,6 +20,8 @@ from backfill.ledger.trouble import aside, newer, told, torn
 __all__ = ["LEDGER_FILE", "check", "on_network", "open_to_read", "open_to_write", "prepare", "transaction"]
 
 LEDGER_FILE: Final = "ledger.db"
+
+Answer = TypeVar("Answer")
 
 _APPLICATION_ID: Final = int.from_bytes(b"bkfl")
 
@@ -255,7 +257,7 @@ def _create(path: Path, disk: Disk) -> None:
 
 def _upgrade(connection: sqlite3.Connection, version: int, disk: Disk) -> None:
     # The steps and their record go together: a kill leaves the old version or the new one.
-    with transaction(connection, lambda: disk.commit(connection, "making the ledger")):
+    def steps() -> None:
         for step in _SCHEMA[version:]:
             for statement in step:
                 connection.execute(statement)
@@ -266,15 +268,19 @@ def _upgrade(connection: sqlite3.Connection, version: int, disk: Disk) -> None:
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(_SCHEMA)}")
 
+    transaction(connection, steps, lambda: disk.commit(connection, "making the ledger"))
 
-@contextlib.contextmanager
-def transaction(connection: sqlite3.Connection, commit: Callable[[], object] | None = None) -> Iterator[None]:
-    """All that is done within is one snapshot, which `commit` keeps as a whole; without one nothing is changed."""
-    # By hand: Python's own transactions begin late, and leave one open when COMMIT fails on a full disk.
-    # IMMEDIATE: what stands in the way of writing shows before any work is done.
-    connection.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
+
+def transaction(
+    connection: sqlite3.Connection, work: Callable[[], Answer], commit: Callable[[], object] | None = None
+) -> Answer:
+    """What `work` gives: all that it does is one snapshot, which `commit` keeps whole; without one nothing changes."""
+    # By hand: Python's own transactions begin late, and leave one open when COMMIT fails on a full disk. And no
+    # context manager: Ctrl-C may come on the way into it, after BEGIN, where nothing takes back what was begun.
     try:
-        yield
+        # IMMEDIATE: what stands in the way of writing shows before any work is done.
+        connection.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
+        answer = work()
         if commit:
             commit()
         else:
@@ -285,6 +291,7 @@ def transaction(connection: sqlite3.Connection, commit: Callable[[], object] | N
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         raise
+    return answer
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:

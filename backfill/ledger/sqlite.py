@@ -155,14 +155,14 @@ class SqliteStore:
         return known
 
     def reading(self, doing: str, ask: Callable[[Tables], Answer], otherwise: Answer) -> Answer:
-        if self.connection is None or self.tables is None:
+        connection, tables = self.connection, self.tables
+        if connection is None or tables is None:
             return otherwise
         with told(doing, self._path):
             try:
-                with file.transaction(self.connection):
-                    return ask(self.tables)
+                return file.transaction(connection, lambda: ask(tables))
             except BaseException:
-                self.tables.recent.forget()
+                tables.recent.forget()
                 raise
 
     def writing(self, doing: str, work: Callable[[Tables], Answer]) -> Answer:
@@ -172,8 +172,7 @@ class SqliteStore:
         self._lock.verify()
         with told(doing, self._path):
             try:
-                with file.transaction(connection, lambda: self._disk.commit(connection, doing)):
-                    return work(tables)
+                return file.transaction(connection, lambda: work(tables), lambda: self._disk.commit(connection, doing))
             except BaseException:
                 tables.forget()
                 raise
