@@ -21,7 +21,7 @@ from backfill.chosen import sends
 from backfill.copies import copy_run
 from backfill.engine import Engine
 from backfill.enough import too_few, warnings_of
-from backfill.errors import BackfillError, InterruptedRun, StorageError, UsageError
+from backfill.errors import BackfillError, InterruptedRun, StoppedError, StorageError, UsageError
 from backfill.index import State
 from backfill.ledger import Ledger
 from backfill.moved import is_as_it_was, moved, remembered
@@ -267,11 +267,12 @@ class Going:
             if not self._copy():
                 status, summary = self._write(problems)
             self._end(status, summary)
-        except StorageError as error:
-            # What the disk does not take is still shown; there may be room for the end of the run in the ledger.
+        except (StorageError, StoppedError) as error:
+            # What the disk does not take is still shown; there may be room for the end of the run in the ledger (which
+            # a cluster may have taken along).
             self.failed(error)
             status, summary = self._summary()
-            with suppress(StorageError):
+            with suppress(StorageError, StoppedError):
                 self._end(status, summary)
         extras = tuple(name for name in ("rejected.csv", "rejected.ndjson", "changed.ndjson") if self.folder.has(name))
         return Result(status, summary, problems, self.folder.path, self.delivered.error, extras, self.copy)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
@@ -166,7 +167,9 @@ class FarLedger:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._call(self._target, "close")
+        # Who has it open and is gone has closed it.
+        with suppress(BackfillError):
+            self._call(self._target, "close")
 
 
 def _bare(outcome: Outcome) -> Outcome:

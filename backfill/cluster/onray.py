@@ -28,6 +28,7 @@ import backfill
 from backfill.cluster import work
 from backfill.cluster.apart import Apart
 from backfill.cluster.dispatch import Dispatch
+from backfill.cluster.head import LOCAL, PATIENCE, Head, knock, outlive
 from backfill.cluster.holder import FarLedger
 from backfill.cluster.places import Call, LedgerActor, do, got
 from backfill.cluster.scheduler import Phase, Start
@@ -42,10 +43,8 @@ from backfill.tally import Survey
 
 __all__ = ["LOCAL", "Cluster", "OnRay"]
 
-LOCAL = "local"
 # A task of the check is done again so often when its machine dies.
 TRIES = 3
-KNOCK_SECONDS = 10.0
 # How often the machines are counted.
 COUNT_SECONDS = 2.0
 # Ray itself takes 15 s to notice that one is gone. One that can't be reached so often, one after the other, is.
@@ -60,6 +59,7 @@ _NUMBERS = count(1)
 def _ray() -> Any:
     # Ray would tell its makers that it is used, and by whom.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    outlive()
     try:
         import ray
     except ImportError:
@@ -67,30 +67,21 @@ def _ray() -> Any:
     return ray
 
 
-def _knock(address: str) -> None:
-    """Whether anybody listens there: Ray itself would try for minutes. Raises OSError, SettingsError."""
-    host, _, port = address.rpartition(":")
-    if address in (LOCAL, "auto"):
-        return
-    if not host or "/" in host or not port.isdigit():
-        raise SettingsError(
-            f"--ray {address}: is no address of a cluster",
-            hint='as in head:6379, which `ray start --head` prints; "auto" on one of its machines; "local" here',
-        )
-    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
-
-
 class Cluster:
-    """A connection to a Ray cluster, or one on this machine. Raises SettingsError, StoppedError."""
+    """A connection to a Ray cluster, or one on this machine. Raises SettingsError, StoppedError.
 
-    def __init__(self, address: str) -> None:
+    `patience`: seconds that its head may be away.
+    """
+
+    def __init__(self, address: str, patience: float = PATIENCE) -> None:
         self.ray = _ray()
         self.dispatch = Dispatch(place_rate=PLACE_RATE)
+        self._tasks: dict[Callable[..., Any], Any] = {}
         self._closed = threading.Event()
         options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
         with kept():  # Ray sets a handler of its own
             try:
-                _knock(address)
+                knock(address)
                 self.ray.init(log_to_driver=False, configure_logging=False, logging_level="ERROR", **options)
             except SettingsError:
                 raise
@@ -101,13 +92,16 @@ class Cluster:
                     hint="see whether the cluster runs (`ray status`) and can be reached from here, then run again",
                 ) from error
         _quiet()
+        self.head = Head(self.ray.get_runtime_context().gcs_address, patience)
+        self.head.watch()
         self._missed: Counter[str] = Counter()
         self._counting = threading.Lock()
         self.count()
         threading.Thread(target=self._count_on, name="machines", daemon=True).start()
 
     def count(self) -> None:
-        """See which machines there are now."""
+        """See which machines there are now. Raises OSError when the head, which knows, does not answer."""
+        self.head.knock()
         with self._counting:
             alive = [node for node in self.ray.nodes() if node["Alive"]]
             with ThreadPoolExecutor(16) as pool:
@@ -118,14 +112,21 @@ class Cluster:
             cores = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in alive}
             self.dispatch.machines({node: many * PLACES_A_CORE for node, many in cores.items() if many})
 
+    def task(self, function: Callable[..., Any]) -> Any:
+        """The function as a task. Ray has the head keep each that is made anew, and waits for a head that is away."""
+        if function not in self._tasks:
+            self._tasks[function] = self.ray.remote(function)
+        return self._tasks[function]
+
     def _count_on(self) -> None:
         while not self._closed.wait(COUNT_SECONDS):
-            with suppress(Exception):  # the cluster's head is gone: who waits for a task hears of it
+            with suppress(Exception):  # the head is away: `Head` sees it, too
                 self.count()
 
     def close(self) -> None:
         """Leave the cluster; one on this machine ends."""
         self._closed.set()
+        self.head.close()
         self.ray.shutdown()
 
     def __enter__(self) -> Self:
@@ -165,7 +166,8 @@ class OnRay:
         """The ledger that `open_ledger` opens, in an actor on this machine, where its file is."""
         ray = self._cluster.ray
         holder = ray.remote(LedgerActor).options(**here(ray)).remote(open_ledger)
-        return cast("Ledger", FarLedger(Call(holder), None, got(holder.warnings.remote())))
+        check = self._cluster.head.check
+        return cast("Ledger", FarLedger(Call(holder, check), None, got(holder.warnings.remote(), check)))
 
     def survey(self, look: Look, found: Survey, watch: Watcher | None = None, reject: Rejecter | None = None) -> None:
         """As `survey.survey_all`."""
@@ -193,8 +195,12 @@ class _Hands:
 
     def __init__(self, cluster: Cluster) -> None:
         self.ray = cluster.ray
-        self.dispatch, self.count = cluster.dispatch, cluster.count
+        self.dispatch, self.count, self.head = cluster.dispatch, cluster.count, cluster.head
+        self._cluster = cluster
         self.store = f"export {next(_NUMBERS)}"
+
+    def task(self, function: Callable[..., Any]) -> Any:
+        return self._cluster.task(function)
 
     # The check
 
@@ -220,17 +226,18 @@ class _Hands:
                             ended.add(numbers[start.split])
                     if self.dispatch.given_up(self.store):
                         raise lost_too_often("its machine is gone")
+                    self.head.check()
                     if not running:
                         time.sleep(POLL_SECONDS)
                 near, *rest = refs.pop(number)
-                yield got(near), rest
+                yield got(near, self.head.check), rest
         finally:
             for ref, start in running.items():
                 self.ray.cancel(ref, force=True)
                 self.dispatch.done(start)
 
     def _started(self, start: Start, what: Callable[..., Any], job: tuple[Any, ...], far: int) -> list[Any]:
-        task = self.ray.remote(do).options(
+        task = self.task(do).options(
             num_returns=1 + far, max_retries=TRIES, num_cpus=1, scheduling_strategy=on(start.worker)
         )
         refs = task.remote(backfill.__version__, what, *job)

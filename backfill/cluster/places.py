@@ -28,6 +28,7 @@ from backfill.world import World
 __all__ = ["Call", "LedgerActor", "LostError", "Plain", "RateActor", "do", "got", "send"]
 
 BEAT_SECONDS = 0.5
+CHECK_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
 
 
@@ -35,12 +36,20 @@ class LostError(StoppedError):
     """The worker that did a task is gone."""
 
 
-def got(ref: Any) -> Any:
-    """What a task gave. Raises what it raised; LostError where there is nothing any more."""
+def got(ref: Any, check: Callable[[], None] | None = None) -> Any:
+    """What a task gave. Raises what it raised; LostError where there is nothing any more.
+
+    `check` is called every second while it waits, and may raise.
+    """
     import ray
 
     try:
-        return ray.get(ref)
+        while True:
+            try:
+                return ray.get(ref, timeout=None if check is None else CHECK_SECONDS)
+            except ray.exceptions.GetTimeoutError:
+                assert check is not None
+                check()
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, BackfillError):
             raise error.cause from None
@@ -67,12 +76,16 @@ def _lost(error: Exception) -> LostError:
 
 @dataclass(frozen=True)
 class Call:
-    """Calls the ledger that an actor has open."""
+    """Calls the ledger that an actor has open. `check` is for the driver: who works for it can't tell, and goes on."""
 
     holder: Any
+    check: Callable[[], None] | None = None
 
     def __call__(self, target: LedgerTarget | None, name: str, *args: Any, **options: Any) -> Any:
-        return got(self.holder.call.remote(target, name, *args, **options))
+        return got(self.holder.call.remote(target, name, *args, **options), self.check)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Call, (self.holder,)
 
 
 class RateActor(RateHolder):

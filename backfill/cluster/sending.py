@@ -16,6 +16,7 @@ import backfill
 from backfill import api
 from backfill.cluster import work
 from backfill.cluster.dispatch import Dispatch
+from backfill.cluster.head import Head
 from backfill.cluster.places import LostError, Plain, RateActor, got, send
 from backfill.cluster.scheduler import ATTEMPTS, Phase, Split, Start
 from backfill.errors import BackfillError, StoppedError
@@ -35,12 +36,16 @@ PATIENCE = 10.0
 
 
 class Hands(Protocol):
-    """What delivery has of a cluster: Ray itself, what runs where, a store's name there, and a look at the machines."""
+    """What delivery has of a cluster: Ray, its head, what runs where, a store's name there, a look at the machines."""
 
     ray: Any
+    head: Head
     dispatch: Dispatch
     store: str
     count: Callable[[], None]
+
+    def task(self, function: Callable[..., Any]) -> Any:
+        """The function as a task."""
 
 
 def on(machine: str, *, alone: bool = False) -> Any:
@@ -75,7 +80,7 @@ class SendingParts:
         take: Callable[[int, work.Sent], None],
     ) -> None:
         self.ray, self.dispatch, self.store = hands.ray, hands.dispatch, hands.store
-        self.count = hands.count
+        self.count, self.head, self.task = hands.count, hands.head, hands.task
         self.holder = self.ray.remote(RateActor).options(**here(self.ray)).remote()
         self.delivery, self.take = delivery, take
         self.jobs = list(jobs)
@@ -99,6 +104,7 @@ class SendingParts:
         async with anyio.create_task_group() as around:
             around.start_soon(self._signals)
             around.start_soon(self._watch)
+            around.start_soon(self._see_head, around.cancel_scope)
             while self.left or self.running:
                 self._start()
                 await self._end()
@@ -126,7 +132,7 @@ class SendingParts:
                 self.ray.cancel(ref, force=True)
             # Nowhere else: what is taken for gone with its machine would be sent by two.
             there = on(start.worker, alone=True)
-            task = self.ray.remote(send).options(max_retries=0, num_cpus=self.cpus, scheduling_strategy=there)
+            task = self.task(send).options(max_retries=0, num_cpus=self.cpus, scheduling_strategy=there)
             self.running[task.remote(backfill.__version__, self.holder, plain, *self.jobs[number])] = start
 
     async def _end(self) -> None:
@@ -139,10 +145,10 @@ class SendingParts:
         for ref in ready:
             start = self.running.pop(ref)
             try:
-                sent: work.Sent = await anyio.to_thread.run_sync(got, ref)
+                sent: work.Sent = await self._call(ref)
             except LostError as error:
                 # When its machine is gone with it, none of its places is free.
-                with suppress(Exception):
+                with suppress(Exception), anyio.move_on_after(PATIENCE):
                     await anyio.to_thread.run_sync(self.count, abandon_on_cancel=True)
                 if self.dispatch.broke(start):
                     self._lost(start.split, str(error))
@@ -189,6 +195,14 @@ class SendingParts:
                 self.holder.stop.remote()
             first = False
 
+    async def _see_head(self, around: anyio.CancelScope) -> None:
+        while not self.head.gone:  # noqa: ASYNC110  (a thread finds out)
+            await anyio.sleep(WATCH_SECONDS)
+        self._stop(self.head.error())
+        await anyio.sleep(PATIENCE)
+        # What runs on where Ray has gone does not reach this process any more. Its worker has recorded it, if it could.
+        around.cancel()
+
     async def _watch(self) -> None:
         while True:
             await self._report()
@@ -211,4 +225,4 @@ class SendingParts:
         self.delivery.watch(Sending(total, accepted, refused, total - accepted - refused, seconds, snapshot))
 
     async def _call(self, ref: Any) -> Any:
-        return await anyio.to_thread.run_sync(got, ref, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(got, ref, self.head.check, abandon_on_cancel=True)

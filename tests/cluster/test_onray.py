@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import time
@@ -18,6 +19,7 @@ from backfill.pipeline import Sending
 from backfill.run import Result, run
 from backfill.sandbox import Options, SandboxThread
 from backfill.settings import Flags
+from tests.cluster.conftest import started
 from tests.end_to_end.support import COMMAND, ROOT, SECRET, Shop, balanced
 from tests.prove.nodes import kill, kill_node, workers
 
@@ -180,6 +182,42 @@ def test_nobody_there():
     for address in ("nonsense", "ray://head:10001", ":6379"):
         with pytest.raises(SettingsError, match="is no address of a cluster"):
             Cluster(address)
+
+
+@pytest.mark.parametrize("with_machine", [False, True])
+def test_the_head_dies_and_a_rerun_brings_the_rest(shop, box, with_machine, require):
+    """The head's process alone, or all of the machine that holds the ledger and the rate, too: a report, and 75."""
+    require(importlib.util.find_spec("ray"), "Ray is not installed")
+    from backfill.cluster.onray import Cluster, OnRay
+
+    ids = set()
+    for name in range(4):
+        ids |= shop.orders(150, f"orders_{name}.csv", start=150 * name)
+    path = shop.mapping(files="orders_*.csv")
+    own = started(nodes=1)
+
+    def strike() -> None:
+        own.head_node.kill_gcs_server()
+        if with_machine:
+            kill("LedgerActor", "RateActor")
+            own.head_node.kill_raylet()
+
+    try:
+        with Cluster(own.address, patience=3.0) as cluster:
+            watching = Watching(100, strike)
+            result = run(path, flags(box, shop.state, rate=60.0), watching, engine=OnRay(cluster, most=PART_BYTES))
+    finally:
+        own.shutdown()
+    assert result.status == 75
+    assert result.error
+    assert "head" in result.error.message
+    events = balanced(result.summary)["events"]
+    assert 0 < events["accepted"] <= len(box.ids(STORE)) < 600 or with_machine
+    assert (result.folder / "report.html").exists()
+    rest = run(path, flags(box, shop.state, rate=2000.0), Observer())
+    assert rest.status == 0
+    assert rest.summary["events"]["accepted"] + rest.summary["events"]["already_delivered"] == 600
+    assert box.ids(STORE) == ids
 
 
 def test_a_secret_that_is_refused_stops_all_parts(engine, shop):
