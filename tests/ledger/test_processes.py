@@ -36,9 +36,10 @@ def lines(process: subprocess.Popen[str], count: int) -> list[str]:
 def kill(process: subprocess.Popen[str]) -> list[str]:
     """Kills it without a warning; gives what it had still said."""
     process.kill()
-    said, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    return said.split()
+    assert process.wait() == -signal.SIGKILL
+    # Not `communicate`, which reads past what `readline` has taken from the pipe already.
+    assert process.stdout is not None
+    return process.stdout.read().split()
 
 
 def kill_while_recording(ledgers: Ledgers, recorder: Recorder, state: Path, target: Target, seeds: range) -> None:
