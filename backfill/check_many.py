@@ -10,7 +10,7 @@ from typing import Any
 
 from backfill import mapping as mappings
 from backfill.check import look
-from backfill.errors import BackfillError, InterruptedRun, gravest, of_stores
+from backfill.errors import BackfillError, gravest, of_stores
 from backfill.ledger import Ledger
 from backfill.ledger import Target as LedgerTarget
 from backfill.many import picked, settings_of_all
@@ -112,8 +112,6 @@ def check_stores(path: Path, flags: Flags, observer: Observer, world: World | No
             watch = together.of(one.name)
             try:
                 looked = look(one.planned, seen, mine, flags, path, watch, now, scratch)
-            except InterruptedRun:
-                raise
             except BackfillError as error:
                 checked.errors[one.store] = error
                 continue

@@ -35,10 +35,12 @@ __all__ = [
     "StoppedError",
     "StorageError",
     "StoresError",
+    "Terminated",
     "UsageError",
     "as_told",
     "gravest",
     "of_stores",
+    "signal_of",
 ]
 
 MOST_TOLD = 10
@@ -195,6 +197,15 @@ class InterruptedRun(BackfillError):
         return 128 + self.signal
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where it comes. As Ctrl-C it is no Exception: code that catches any of those lets it pass."""
+
+
+def signal_of(error: KeyboardInterrupt) -> int:
+    """The signal that it stands for."""
+    return signals.SIGTERM if isinstance(error, Terminated) else signals.SIGINT
+
+
 def as_told(error: BaseException) -> BackfillError:
     """Any error as what a user is told of it: one that was not foreseen is a bug of ours."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -202,7 +213,7 @@ def as_told(error: BaseException) -> BackfillError:
     if isinstance(error, BackfillError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return InterruptedRun("interrupted", signal=signals.SIGINT, hint="run the same command again")
+        return InterruptedRun("interrupted", signal=signal_of(error), hint="run the same command again")
     # Without the error's own words: they could hold a customer's data.
     return BugError(
         f"an error that was not foreseen: {type(error).__name__}",

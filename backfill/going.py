@@ -6,7 +6,6 @@ A run of one store is one of these; a run of many has one for each, and takes th
 from __future__ import annotations
 
 import json
-import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from backfill.chosen import sends
 from backfill.copies import copy_run
 from backfill.engine import Engine
 from backfill.enough import too_few, warnings_of
-from backfill.errors import BackfillError, InterruptedRun, StoppedError, StorageError, UsageError
+from backfill.errors import BackfillError, InterruptedRun, StoppedError, StorageError, UsageError, signal_of
 from backfill.index import State
 from backfill.ledger import Ledger
 from backfill.moved import is_as_it_was, moved, remembered
@@ -117,9 +116,9 @@ class Going:
             yield
         except BackfillError as error:
             self.failed(error)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             hint = "run the same command again to go on"
-            self.failed(InterruptedRun("interrupted: what was sent is recorded", signal=signal.SIGINT, hint=hint))
+            self.failed(InterruptedRun("interrupted: what was sent is recorded", signal=signal_of(error), hint=hint))
 
     @property
     def name(self) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -31,6 +30,7 @@ from backfill.errors import (
     as_told,
     gravest,
     of_stores,
+    signal_of,
 )
 from backfill.going import Going, Result, rehearsed, unagreed
 from backfill.ledger import Ledger, RunInfo
@@ -156,8 +156,8 @@ class _Many:
             yield
         except BackfillError as error:
             self.error = self.error or error
-        except KeyboardInterrupt:
-            self.error = self.error or interrupted(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            self.error = self.error or interrupted(signal_of(error))
 
     def check(self) -> None:
         """Find the stores, and check each one's part. Raises BackfillError for what concerns all."""

@@ -73,7 +73,7 @@ class Watched:
             self._ping(
                 "" if status == 0 else str(status), hurry=isinstance(told, InterruptedRun), body="\n".join(warnings)
             )
-        except (KeyboardInterrupt, InterruptedRun):
+        except KeyboardInterrupt:
             # However the run ended, it had ended before.
             if self._url:
                 self._note("--ping: given up at a signal")

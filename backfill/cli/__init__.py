@@ -27,7 +27,7 @@ from backfill.cli.run import run
 from backfill.cli.sandbox import sandbox
 from backfill.cli.schedule import schedule
 from backfill.cli.shared import tell
-from backfill.errors import BackfillError, InterruptedRun, as_told
+from backfill.errors import BackfillError, Terminated, as_told
 from backfill.terminal import fit_streams
 
 __all__ = ["backfill", "guarded", "main"]
@@ -103,12 +103,8 @@ def _flush_streams() -> None:
 def guarded(work: Callable[[], Any], *, debug: bool) -> int:
     """What `work` returns as exit status; for an error its line on stderr and its status."""
 
-    def stop(number: int, _frame: object) -> None:
-        raise InterruptedRun(
-            "interrupted: what was sent is recorded",
-            signal=number,
-            hint="run the same command again to go on",
-        )
+    def stop(_number: int, _frame: object) -> None:
+        raise Terminated
 
     try:
         signal.signal(signal.SIGTERM, stop)
@@ -118,8 +114,11 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return _failed(as_told(KeyboardInterrupt()), debug)
+    except KeyboardInterrupt as error:
+        return _failed(as_told(error), debug)
+    except click.Abort as error:  # so click passes on what ends a question, and either signal
+        came = error.__cause__
+        return _failed(as_told(came if isinstance(came, KeyboardInterrupt) else KeyboardInterrupt()), debug)
     except BackfillError as error:
         return _failed(error, debug)
     except SystemExit:
